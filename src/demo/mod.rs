@@ -1,0 +1,1 @@
+//! An embedded issuer, a sample API and a tour of every outcome.

@@ -1,0 +1,3 @@
+//! The `bearward` binary: arguments in, exit code out. Everything else is the library's.
+
+fn main() {}

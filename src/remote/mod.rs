@@ -1,0 +1,1 @@
+//! The parties we call: key sets of issuers, upstreams.

@@ -1,0 +1,1 @@
+//! Sockets, workers, drain and the admin listener.

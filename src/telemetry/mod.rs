@@ -1,0 +1,1 @@
+//! One record per finished request, turned into the access line and the metrics.

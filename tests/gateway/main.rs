@@ -1,0 +1,3 @@
+//! The gateway, driven over real sockets: one module per behaviour that a user could name.
+
+mod harness;
