@@ -221,3 +221,83 @@ fn generate(family: Family) -> Pair {
         Family::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().expect("an Ed25519 key")),
     }
 }
+
+mod tests {
+    use bearward::policy::dialect::Dialect;
+    use bearward::policy::issuer::{Issuer, Recognition};
+    use bearward::policy::jwk::{JwkSet, Selection};
+    use bearward::policy::jwt::{Algorithm, HmacSecret, UnverifiedJwt};
+    use bearward::policy::reject::Code;
+
+    use super::*;
+
+    fn verify(token: &str, keys: &JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Result<(), Code> {
+        let issuer = Issuer {
+            name: "main".to_owned(),
+            spellings: vec!["https://login.example.com".to_owned()],
+            recognition: Recognition::Dialect(Dialect::named("rfc9068").unwrap()),
+            algorithms: Algorithm::ALL.to_vec(),
+            leeway: 0,
+            accept_id_tokens: false,
+            scope_claim: None,
+            known_clients: Vec::new(),
+            hmac_secret: None,
+        };
+        let Selection::Keys(keys) = keys.select(kid, algorithm) else { panic!("{} is not there", algorithm.name()) };
+        let token = UnverifiedJwt::parse(token).map_err(|reject| reject.code())?;
+        token.verify(&issuer, &keys).map(|_| ()).map_err(|reject| reject.code())
+    }
+
+    /// What is minted verifies with its own key, by every algorithm, and not with another key of the same name.
+    #[test]
+    fn what_is_minted_verifies() {
+        let claims = json!({ "iss": "https://login.example.com" });
+        for algorithm in Algorithm::ASYMMETRIC {
+            let family = match algorithm {
+                Algorithm::ES256 => Family::P256,
+                Algorithm::ES384 => Family::P384,
+                Algorithm::ES512 => Family::P521,
+                Algorithm::EdDSA => Family::Ed25519,
+                Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 => Family::Rsa,
+                Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => Family::Rsa,
+                Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => unreachable!("not asymmetric"),
+            };
+            let (key, other) = (Key::new(family, "a"), Key::new(family, "b").named("a"));
+            let set = |key| JwkSet::parse(jwk_set(&[key]).to_string().as_bytes()).unwrap();
+            let mut header = key.header();
+            header["alg"] = json!(algorithm.name());
+            let token = key.sign(&header, &claims);
+            assert_eq!(verify(&token, &set(key), Some("a"), *algorithm), Ok(()), "{}", algorithm.name());
+            let refused = verify(&token, &set(other), Some("a"), *algorithm);
+            assert_eq!(refused, Err(Code::SignatureInvalid), "{}", algorithm.name());
+        }
+    }
+
+    #[test]
+    fn each_family_signs_with_an_algorithm_of_its_own() {
+        for family in Family::ALL {
+            let key = Key::new(family, "a");
+            let set = JwkSet::parse(jwk_set(&[key]).to_string().as_bytes()).unwrap();
+            let algorithm = Algorithm::named(family.algorithm()).unwrap();
+            assert_eq!(verify(&key.token(&json!({})), &set, Some("a"), algorithm), Ok(()), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_minted_with_a_secret_verifies() {
+        for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            let secret = [7; 64];
+            let token = sign_hmac(&secret, &json!({ "alg": algorithm.name() }), &json!({}));
+            let set = |secret: &[u8]| JwkSet::of_secret(&HmacSecret::new(secret.to_vec()));
+            assert_eq!(verify(&token, &set(&secret), None, algorithm), Ok(()));
+            assert_eq!(verify(&token, &set(&[8; 64]), None, algorithm), Err(Code::SignatureInvalid));
+        }
+    }
+
+    #[test]
+    fn no_unusable_key_is_usable() {
+        let keys = unusable_jwks();
+        let set = JwkSet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+        assert_eq!((set.len(), set.unusable().len()), (0, keys.len()));
+    }
+}
