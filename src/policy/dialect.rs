@@ -311,6 +311,7 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
             ..row("google", "Google: no token is an access token for our APIs", AccessIf::Never)
         },
         Dialect {
+            scopes: &["scope", "scp"],
             weakness: Some(
                 "it takes a token without a mark by what it holds; sound only where refresh tokens are opaque",
             ),

@@ -247,8 +247,9 @@ fn says_something(value: &Json) -> bool {
 
 /// Rule 8: only a label.
 fn labelled(claims: &Claims, issuer: &Issuer) -> (TokenKind, Evidence) {
-    let has_scopes = issuer.scopes(claims).is_ok_and(|scopes| scopes.iter().next().is_some());
-    if has_scopes {
+    // Wherever scopes are written: a label must not call an access token of another dialect an ID token.
+    let sources = issuer.scope_claim.as_deref().into_iter().chain(["scope", "scp"]);
+    if sources.into_iter().any(|source| claims.get(source).is_some_and(says_something)) {
         return (TokenKind::Unknown, Evidence::Nothing);
     }
     if let Some(claim) = LOGIN_CLAIMS.iter().find(|claim| claims.has(claim)) {
