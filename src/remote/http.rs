@@ -73,7 +73,9 @@ impl FetchError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Refused(_) => "use https, or set `allow_http` of the issuer if its network is trusted",
-            Self::Unreachable(_) => "see that the name resolves, the port is open from here and the certificate is trusted",
+            Self::Unreachable(_) => {
+                "see that the name resolves, the port is open from here and the certificate is trusted"
+            }
             Self::Timeout => "see why the issuer is slow, or give its keys as `jwks.file`",
             Self::Redirected(_) => "give the final address as `discovery_url` or `jwks.uri`",
             Self::Status(_) => "open the address from here; if it is wrong, give `discovery_url` or `jwks.uri`",
@@ -266,9 +268,21 @@ mod tests {
             ("http://[::ffff:127.0.0.1]/", PlainHttp::Loopback, None),
             ("http://LocalHost/", PlainHttp::Loopback, None),
             ("http://keys.example.com/", PlainHttp::Anywhere, None),
-            ("http://keys.example.com/", PlainHttp::Loopback, Some("the address is plain http and not on this machine")),
-            ("http://localhost.example.com/", PlainHttp::Loopback, Some("the address is plain http and not on this machine")),
-            ("http://127.0.0.1.example.com/", PlainHttp::Loopback, Some("the address is plain http and not on this machine")),
+            (
+                "http://keys.example.com/",
+                PlainHttp::Loopback,
+                Some("the address is plain http and not on this machine"),
+            ),
+            (
+                "http://localhost.example.com/",
+                PlainHttp::Loopback,
+                Some("the address is plain http and not on this machine"),
+            ),
+            (
+                "http://127.0.0.1.example.com/",
+                PlainHttp::Loopback,
+                Some("the address is plain http and not on this machine"),
+            ),
             ("ftp://127.0.0.1/", PlainHttp::Anywhere, Some("the address is neither https nor http")),
             ("file:///etc/passwd", PlainHttp::Anywhere, Some("the address is neither https nor http")),
             ("http://a@127.0.0.1/", PlainHttp::Anywhere, Some("the address holds user info")),

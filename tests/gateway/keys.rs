@@ -123,8 +123,7 @@ async fn keys_come_by_discovery_and_are_refreshed() {
     let mut world = World::of(&issuer);
     let event = world.event().await;
     let at = SystemTime::UNIX_EPOCH + START;
-    let expected =
-        FetchEvent { issuer: ID, trigger: FetchTrigger::Start, result: FetchResult::Success, keys: 1, at };
+    let expected = FetchEvent { issuer: ID, trigger: FetchTrigger::Start, result: FetchResult::Success, keys: 1, at };
     assert_eq!(event, expected);
     assert!(world.sets.seen(ID));
     assert_eq!(world.ask("a").await, Ok(()));

@@ -73,13 +73,8 @@ impl KeySets {
         let mut keepers = Vec::new();
         let shelves = sources.into_iter().enumerate().map(|(index, source)| {
             let shelf = Arc::new(Shelf::new(source?));
-            let keeper = Keeper::new(
-                IssuerId(index),
-                Arc::clone(&shelf),
-                clock.clone(),
-                client.clone(),
-                Arc::clone(observer),
-            );
+            let keeper =
+                Keeper::new(IssuerId(index), Arc::clone(&shelf), clock.clone(), client.clone(), Arc::clone(observer));
             keepers.push(handle.spawn(keeper.run()).abort_handle());
             Some(shelf)
         });
@@ -118,7 +113,9 @@ impl KeySets {
         let now = self.clock.now();
         match self.clock.until(now.after(PATIENCE), shelf.end_of_fetch(now)).await {
             Ok(Some(ended)) => self.verdict(shelf, ended),
-            Ok(None) | Err(Elapsed) => Err(shelf.unavailable("its key set is still being fetched".to_owned(), PATIENCE)),
+            Ok(None) | Err(Elapsed) => {
+                Err(shelf.unavailable("its key set is still being fetched".to_owned(), PATIENCE))
+            }
         }
     }
 

@@ -123,7 +123,9 @@ impl KeysError {
             Fault::FileTooLarge => "this is hardly a key set; see what `jwks.file` names",
             Fault::Html => "this is often a login or error page; see that the address is the document's own",
             Fault::Document(_) => "give the right address as `discovery_url`, or the keys' own as `jwks.uri`",
-            Fault::Issuer(_) => "set `issuer` to the document's own spelling, every byte, if that is the issuer you trust",
+            Fault::Issuer(_) => {
+                "set `issuer` to the document's own spelling, every byte, if that is the issuer you trust"
+            }
             Fault::Learned(_) => "if the address is right all the same, give it as `jwks.uri`",
             Fault::Set(_) => "see that the address is the one of the key set (RFC 7517 section 5)",
             Fault::NoUsableKeys => "see the log for why each key of the set was left out",
@@ -332,7 +334,10 @@ mod tests {
             ),
             (format!(r#"{{"issuer":["https://a.example/"],{uri}}}"#), Err(Fault::Document("has no string `issuer`"))),
             (r#"{"issuer":"https://a.example/"}"#.to_owned(), Err(Fault::Document("has no string `jwks_uri`"))),
-            (format!(r#"{{"issuer":"https://a.example/",{uri},"x":{deep}}}"#), Err(Fault::Document("is nested too deeply"))),
+            (
+                format!(r#"{{"issuer":"https://a.example/",{uri},"x":{deep}}}"#),
+                Err(Fault::Document("is nested too deeply")),
+            ),
             ("[]".to_owned(), Err(Fault::Document("is not a JSON object"))),
             (String::new(), Err(Fault::Document("is not valid JSON"))),
             (" \n<html>".to_owned(), Err(Fault::Html)),
