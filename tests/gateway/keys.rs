@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::harness::issuer::{Answer, Document, Issuer};
+use crate::harness::log;
 use crate::harness::mint::{Key, jwk_set, unusable_jwks};
 
 const ID: IssuerId = IssuerId(0);
@@ -36,10 +37,14 @@ struct World {
 impl World {
     /// An engine that has just been started.
     fn start(issuer: &str, origin: Origin) -> Self {
+        Self::start_named("main", issuer, origin)
+    }
+
+    fn start_named(name: &str, issuer: &str, origin: Origin) -> Self {
         let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + START);
         let (sender, events) = mpsc::unbounded_channel();
         let source = KeySource {
-            name: "main".to_owned(),
+            name: name.to_owned(),
             issuer: issuer.to_owned(),
             origin,
             plain_http: PlainHttp::Loopback,
@@ -587,6 +592,47 @@ async fn plain_http_stays_on_this_machine() {
     let url = "http://192.0.2.1/keys".parse().unwrap();
     let mut world = World::start("http://192.0.2.1", Origin::Uri(url));
     world.expect(FetchTrigger::Start, FetchResult::Refused, 0).await;
+}
+
+/// What the operator reads: the first failure and each change, with cause and cure, not each try; and which keys of a
+/// set are left out.
+#[tokio::test]
+async fn the_log_tells_each_change_once() {
+    log::keep();
+    let issuer = Issuer::start(&[]).await;
+    issuer.answer(Document::Keys, Answer::Status(500));
+    let origin = Origin::Uri(issuer.url_of(Document::Keys).parse().unwrap());
+    let mut world = World::start_named("logged", &issuer.url(), origin);
+    world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;
+    issuer.answer(Document::Keys, Answer::html());
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Malformed, 0).await;
+    let keys = json!({ "keys": [Key::p256("a").jwk(), { "kid": "line\nbreak", "kty": "oct", "k": "c2VjcmV0" }] });
+    issuer.answer(Document::Keys, Answer::json(&keys));
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.answer(Document::Keys, Answer::Status(500));
+    world.refresh(FetchResult::Status, 1).await;
+    world.hands.advance(MAX_STALE);
+    world.expect(FetchTrigger::Refresh, FetchResult::Status, 0).await;
+
+    let url = issuer.url_of(Document::Keys);
+    let lines = log::lines_with("issuer=logged");
+    let expected: [&[&str]; 6] = [
+        &["WARN", "there are no keys yet", &format!("{url}: the answer has status 500"), "help"],
+        &["WARN", "there are no keys yet", &format!("{url}: the answer is an HTML page, not JSON"), "help"],
+        &["WARN", "left out", "usable=1", r#""line\nbreak" is a private or symmetric key"#],
+        &["INFO", "keys can be fetched again"],
+        &["WARN", "the last good set serves on", "status 500", "help"],
+        &["WARN", "older than `max_stale`", "status 500", "help"],
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, parts) in lines.iter().zip(expected) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}\n{parts:?}");
+        assert!(!line.contains("c2VjcmV0"), "{line}");
+    }
 }
 
 /// Dropped, the engine asks no more.
