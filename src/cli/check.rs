@@ -18,13 +18,7 @@ const WRONG: u8 = 2;
 /// # Errors
 ///
 /// What the writers say.
-pub fn run(
-    config: &Path,
-    json: bool,
-    colour: bool,
-    out: &mut impl Write,
-    err: &mut impl Write,
-) -> io::Result<u8> {
+pub fn run(config: &Path, json: bool, colour: bool, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     let (report, description) = match Config::load(config) {
         Ok(loaded) => (loaded.warnings, Some(loaded.config.describe())),
         Err(report) => (report, None),

@@ -110,17 +110,12 @@ impl<T> Field<T> {
 pub(super) struct Entries<'v, 'i> {
     table: &'v DeTable<'i>,
     /// Where the table stands: its header, or the inline table.
-    pub(super) span: Span,
+    span: Span,
 }
 
 impl<'v, 'i> Entries<'v, 'i> {
     /// Opens the table, and reports what is in it that is none of `options`.
-    pub(super) fn open(
-        value: &'v Value<'i>,
-        opt: &Opt,
-        options: &'static [Opt],
-        faults: &mut Faults,
-    ) -> Option<Self> {
+    pub(super) fn open(value: &'v Value<'i>, opt: &Opt, options: &'static [Opt], faults: &mut Faults) -> Option<Self> {
         let DeValue::Table(table) = value.get_ref() else {
             mismatch(value, opt, &format!("a table with {}", listed(options)), faults);
             return None;
@@ -203,8 +198,6 @@ macro_rules! options {
         $(#[doc = $about])+
         #[derive(Debug)]
         pub(super) struct $Table {
-            /// Where the table stands.
-            pub(super) span: $crate::config::fault::Span,
             $(#[doc = $doc] pub(super) $name: $crate::config::declare::Field<$T>,)+
         }
 
@@ -220,10 +213,7 @@ macro_rules! options {
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 let entries = Entries::open(value, opt, Self::OPTIONS, faults)?;
                 let mut options = Self::OPTIONS.iter();
-                Some(Self {
-                    $($name: entries.field(options.next()?, faults),)+
-                    span: entries.span,
-                })
+                Some(Self { $($name: entries.field(options.next()?, faults),)+ })
             }
         }
     )+ };

@@ -72,16 +72,22 @@ impl Config {
         Description {
             hash: self.hash.clone(),
             routes: self.rules.routes.routes().iter().filter_map(|route| self.route_line(route)).collect(),
-            issuers: self.rules.issuers.iter().zip(&self.issuers).map(|(signer, source)| IssuerLine {
-                name: signer.name.clone(),
-                issuer: signer.spellings.clone(),
-                dialect: signer.recognition.name(),
-                accept_id_tokens: signer.accept_id_tokens,
-                algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
-                leeway_seconds: signer.leeway,
-                keys: keys(&source.keys),
-                refresh: duration_text(source.refresh),
-            }).collect(),
+            issuers: self
+                .rules
+                .issuers
+                .iter()
+                .zip(&self.issuers)
+                .map(|(signer, source)| IssuerLine {
+                    name: signer.name.clone(),
+                    issuer: signer.spellings.clone(),
+                    dialect: signer.recognition.name(),
+                    accept_id_tokens: signer.accept_id_tokens,
+                    algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
+                    leeway_seconds: signer.leeway,
+                    keys: keys(&source.keys),
+                    refresh: duration_text(source.refresh),
+                })
+                .collect(),
         }
     }
 
@@ -100,7 +106,11 @@ impl Config {
             upstream_url: upstream.address.to_string(),
             upstream_timeout: duration_text(upstream.timeout),
             authorization: upstream.authorization.name(),
-            identity_headers: route.identity_headers.iter().map(|header| (header.name.to_string(), header.claim.to_string())).collect(),
+            identity_headers: route
+                .identity_headers
+                .iter()
+                .map(|header| (header.name.to_string(), header.claim.to_string()))
+                .collect(),
             body_bytes: route.body_bytes,
         })
     }

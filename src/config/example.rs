@@ -19,7 +19,9 @@ pub fn example() -> String {
             Rule::Named(name) => table(&format!("{}.{name}", option.name), option, &mut text),
             Rule::Each => list(option, &mut text),
             Rule::Section => table(option.name, option, &mut text),
-            Rule::Required(_) | Rule::Default(_) | Rule::Off(_) | Rule::Usual(_) | Rule::Inline => line(option, &mut text),
+            Rule::Required(_) | Rule::Default(_) | Rule::Off(_) | Rule::Usual(_) | Rule::Inline => {
+                line(option, &mut text)
+            }
         }
     }
     text
@@ -33,7 +35,8 @@ fn list(option: &Opt, text: &mut String) {
 /// The table's own options first: after the header of a table inside it, they would be that one's.
 fn table(path: &str, option: &Opt, text: &mut String) {
     header(&format!("[{path}]"), option, text);
-    let (sections, lines): (Vec<_>, Vec<_>) = option.inside.iter().partition(|option| matches!(option.rule, Rule::Section));
+    let (sections, lines): (Vec<_>, Vec<_>) =
+        option.inside.iter().partition(|option| matches!(option.rule, Rule::Section));
     lines.into_iter().for_each(|option| line(option, text));
     sections.into_iter().for_each(|option| table(&format!("{path}.{}", option.name), option, text));
 }
@@ -58,7 +61,13 @@ fn line(option: &Opt, text: &mut String) {
 fn defaults(options: &[Opt]) -> String {
     let value = |option: &Opt| match option.rule {
         Rule::Default(value) => Some(format!("{} = {value}", option.name)),
-        Rule::Required(_) | Rule::Off(_) | Rule::Usual(_) | Rule::Inline | Rule::Section | Rule::Named(_) | Rule::Each => None,
+        Rule::Required(_)
+        | Rule::Off(_)
+        | Rule::Usual(_)
+        | Rule::Inline
+        | Rule::Section
+        | Rule::Named(_)
+        | Rule::Each => None,
     };
     options.iter().filter_map(value).collect::<Vec<_>>().join(", ")
 }

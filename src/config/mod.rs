@@ -30,9 +30,9 @@ mod upstream_address;
 use std::path::Path;
 
 use self::declare::{Opt, Read, Rule};
-use self::fault::Faults;
 pub use self::describe::Description;
 pub use self::example::example;
+use self::fault::Faults;
 pub use self::fault::{Problem, Severity};
 pub use self::model::{
     AccessLog, Address, Admin, Authorization, Config, Drain, Issuer, KeySource, Limits, Log, LogFormat, LogLevel,
@@ -57,7 +57,11 @@ impl Config {
     /// The report on every fault of the file, or on why it cannot be read.
     pub fn load(path: &Path) -> Result<Loaded, Report> {
         let bytes = std::fs::read(path).map_err(|why| {
-            Report::unreadable(path, format!("cannot be read: {why}"), "name the file with --config, or BEARWARD_CONFIG")
+            Report::unreadable(
+                path,
+                format!("cannot be read: {why}"),
+                "name the file with --config, or BEARWARD_CONFIG",
+            )
         })?;
         let source = String::from_utf8(bytes).map_err(|wrong| {
             let line = wrong.as_bytes()[..wrong.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
@@ -77,8 +81,8 @@ impl Config {
 fn read(source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
     let (document, broken) = syntax::parse(source);
     let root = Opt { name: "", doc: "", rule: Rule::Section, inside: options::File::OPTIONS };
-    let config = options::File::read(&document, &root, faults)
-        .and_then(|file| build::config(&file, source, directory, faults));
+    let config =
+        options::File::read(&document, &root, faults).and_then(|file| build::config(&file, source, directory, faults));
     broken.merge_into(source, faults);
     config
 }

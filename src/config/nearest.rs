@@ -33,7 +33,9 @@ mod tests {
     #[test]
     fn the_nearest_is_named() {
         let known = ["audience", "any_scope", "client_ids", "scopes"];
-        for (word, near) in [("audiences", "audience"), ("scope", "scopes"), ("client-ids", "client_ids"), ("AUDIENCE", "audience")] {
+        for (word, near) in
+            [("audiences", "audience"), ("scope", "scopes"), ("client-ids", "client_ids"), ("AUDIENCE", "audience")]
+        {
             assert_eq!(suggest(word, known), format!("did you mean `{near}`?"));
         }
     }

@@ -10,7 +10,7 @@ use http::Method;
 use ipnet::IpNet;
 use url::Url;
 
-use super::declare::{Entries, Opt, Read, Rule, Value, options};
+use super::declare::{Entries, Opt, Rule, Value, options};
 use super::fault::Faults;
 use super::read::{
     At, Authorization, ClaimRules, DialectName, ForwardedClaims, Hidden, LogFormat, LogLevel, Named, OneOrMany,
@@ -18,7 +18,7 @@ use super::read::{
 };
 use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
-use crate::policy::dialect::Matching;
+use crate::policy::dialect::Compare;
 use crate::policy::jwt::Algorithm;
 use crate::policy::route::{HostPattern, RoutePattern};
 
@@ -154,7 +154,7 @@ options! {
         /// its values in tokens of another kind
         deny: Vec<Text> = Off(r#"["id_token"]"#);
         /// or "prefix", "suffix", "contains"
-        matching as "match": Matching = Default(r#""exact""#);
+        matching as "match": Compare = Default(r#""exact""#);
         /// claims that must be there; `|`: either
         require: Vec<Text> = Off(r#"["scope", "scp|roles"]"#);
         /// claims that must not be there

@@ -18,7 +18,7 @@ use super::options::{Policy, Secret};
 use super::units::{self, Size, SizeLimit};
 use super::upstream_address::Address;
 use crate::policy::claims::ClaimPath;
-use crate::policy::dialect::{DIALECTS, Dialect, Matching};
+use crate::policy::dialect::{Compare, DIALECTS, Dialect};
 use crate::policy::jwt::Algorithm;
 use crate::policy::permit::{Requirement, Scalar};
 use crate::policy::route::{HostPattern, RoutePattern};
@@ -70,7 +70,7 @@ pub(super) enum PolicyChoice {
     /// The policy of that name.
     Named(At<String>),
     /// Written in place.
-    Inline(Box<Policy>),
+    Inline(Box<Policy>, Span),
 }
 
 /// Declares a closed list of words.
@@ -136,15 +136,11 @@ choices! {
     }
 }
 
-impl Read for Matching {
+impl Read for Compare {
     const EXPECTED: &'static str = "a string";
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
-        let words = [
-            ("exact", Self::Exact),
-            ("prefix", Self::Prefix),
-            ("suffix", Self::Suffix),
-            ("contains", Self::Contains),
-        ];
+        let words =
+            [("exact", Self::Exact), ("prefix", Self::Prefix), ("suffix", Self::Suffix), ("contains", Self::Contains)];
         one_of(value, opt, &words, faults)
     }
 }
@@ -228,11 +224,7 @@ impl Read for Share {
         let found = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) => number.as_str().parse().ok(),
-            DeValue::String(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => {
+            DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
                 mismatch(value, opt, Self::EXPECTED, faults);
                 return None;
             }
@@ -326,7 +318,9 @@ impl Read for PolicyChoice {
     const EXPECTED: &'static str = "the name of a policy, \"public\", or an inline table";
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         match value.get_ref() {
-            DeValue::Table(_) => Policy::read(value, opt, faults).map(|policy| Self::Inline(Box::new(policy))),
+            DeValue::Table(_) => {
+                Policy::read(value, opt, faults).map(|policy| Self::Inline(Box::new(policy), value.span()))
+            }
             DeValue::String(name) if name == "public" => Some(Self::Public),
             DeValue::String(name) => Some(Self::Named(At { value: name.to_string(), span: value.span() })),
             DeValue::Integer(_)
@@ -390,12 +384,14 @@ impl Read for ClaimRules {
 
 impl Read for Scalar {
     const EXPECTED: &'static str = "a string, a number, or true or false";
-    fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+    fn read(value: &Value<'_>, _: &Opt, faults: &mut Faults) -> Option<Self> {
         let number = |text: &str| text.parse::<serde_json::Number>().ok().map(Self::Number);
         let found = match value.get_ref() {
             DeValue::String(text) => Some(Self::String(text.to_string())),
             DeValue::Boolean(truth) => Some(Self::Bool(*truth)),
-            DeValue::Integer(whole) => i64::from_str_radix(whole.as_str(), whole.radix()).ok().map(|n| Self::Number(n.into())),
+            DeValue::Integer(whole) => {
+                i64::from_str_radix(whole.as_str(), whole.radix()).ok().map(|n| Self::Number(n.into()))
+            }
             DeValue::Float(fraction) => number(fraction.as_str()),
             DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
         };
@@ -426,8 +422,7 @@ fn members<'v, 'i>(
         mismatch(value, opt, expected, faults);
         return None;
     };
-    let mut members: Vec<_> =
-        table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+    let mut members: Vec<_> = table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
     members.sort_by_key(|(_, span, _)| span.start);
     Some(members)
 }
@@ -486,7 +481,11 @@ fn network(text: &str) -> Result<IpNet, Wrong> {
         .or_else(|_| text.parse().map(|address: std::net::IpAddr| IpNet::from(address)))
         .map_err(|_| Wrong::new(format!("`{text}` is not a network"), help))?;
     if net.trunc() != net {
-        let help = format!("write \"{}\" for the network, or \"{}\" for that one address", net.trunc(), IpNet::from(net.addr()));
+        let help = format!(
+            "write \"{}\" for the network, or \"{}\" for that one address",
+            net.trunc(),
+            IpNet::from(net.addr())
+        );
         return Err(Wrong::new(format!("`{text}` is an address within a network"), help));
     }
     Ok(net)
@@ -506,7 +505,8 @@ fn url(text: &str) -> Result<Url, Wrong> {
 
 fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
     if text.eq_ignore_ascii_case("none") {
-        let help = "name what the issuer signs with, for example [\"RS256\", \"ES256\"]; an unsigned token proves nothing";
+        let help =
+            "name what the issuer signs with, for example [\"RS256\", \"ES256\"]; an unsigned token proves nothing";
         return Err(Wrong::new("the algorithm `none` is no signature", help));
     }
     Algorithm::named(text).ok_or_else(|| {

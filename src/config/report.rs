@@ -31,8 +31,7 @@ impl Report {
 
     /// The report on a file that could not be read at all.
     pub(super) fn unreadable(path: &Path, what: String, help: &str) -> Self {
-        let problem =
-            Problem { severity: Severity::Fault, span: None, what, help: help.to_owned(), also: Vec::new() };
+        let problem = Problem { severity: Severity::Fault, span: None, what, help: help.to_owned(), also: Vec::new() };
         Self { path: path.display().to_string(), source: String::new(), problems: vec![problem] }
     }
 

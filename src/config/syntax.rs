@@ -28,9 +28,7 @@ impl Broken {
             problems.iter().filter_map(|problem| problem.span.as_ref()).map(|span| line(span.start)).collect()
         };
         let broken = starts(&self.0.problems);
-        faults.problems.retain(|problem| {
-            problem.span.as_ref().is_none_or(|span| !broken.contains(&line(span.start)))
-        });
+        faults.problems.retain(|problem| problem.span.as_ref().is_none_or(|span| !broken.contains(&line(span.start))));
         faults.problems.append(&mut self.0.problems);
     }
 }

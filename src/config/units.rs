@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fault::Wrong;
 
 /// A size in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Size(pub(super) u64);
 
 /// A size in bytes, or `none` for no limit.
@@ -44,9 +44,9 @@ pub(super) fn size_limit(text: &str) -> Result<SizeLimit, Wrong> {
     if text == "none" {
         return Ok(SizeLimit(None));
     }
-    size(text).map(|Size(bytes)| SizeLimit(Some(bytes))).map_err(|wrong| {
-        Wrong::new(wrong.what, format!("{}, or \"none\" for no limit", wrong.help))
-    })
+    size(text)
+        .map(|Size(bytes)| SizeLimit(Some(bytes)))
+        .map_err(|wrong| Wrong::new(wrong.what, format!("{}, or \"none\" for no limit", wrong.help)))
 }
 
 /// Writes a duration in the largest unit that holds it whole.
@@ -81,11 +81,26 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("12h", 43_200_000), ("7d", 604_800_000), ("0s", 0)] {
+        for (text, millis) in
+            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("12h", 43_200_000), ("7d", 604_800_000), ("0s", 0)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
             assert_eq!(duration_text(Duration::from_millis(millis)), text);
         }
-        for text in ["", "30", "s", "30 s", "1h30m", "-1s", "+1s", "1.5s", "30S", "30sec", "99999999999999999999s", "18446744073709551615d"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "30 s",
+            "1h30m",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "30S",
+            "30sec",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

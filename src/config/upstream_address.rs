@@ -79,7 +79,17 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for text in ["127.0.0.1:3000", "https://orders", "http://a/b", "http://a/?q", "http://a/#f", "http://u@a", "http://u:p@a", "unix:/run/x", "http://"] {
+        for text in [
+            "127.0.0.1:3000",
+            "https://orders",
+            "http://a/b",
+            "http://a/?q",
+            "http://a/#f",
+            "http://u@a",
+            "http://u:p@a",
+            "unix:/run/x",
+            "http://",
+        ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

@@ -19,7 +19,11 @@ use crate::policy::jwt::Algorithm;
 pub(super) type Raw = (At<String>, options::Issuer);
 
 /// Builds every issuer: where its keys come from, and what policy needs to know, at the same place of both lists.
-pub(super) fn issuers(raw: &[Raw], directory: &Path, faults: &mut Faults) -> Option<(Vec<Issuer>, Vec<policy::issuer::Issuer>)> {
+pub(super) fn issuers(
+    raw: &[Raw],
+    directory: &Path,
+    faults: &mut Faults,
+) -> Option<(Vec<Issuer>, Vec<policy::issuer::Issuer>)> {
     distinct_spellings(raw, faults);
     let built: Vec<_> = raw.iter().map(|(name, raw)| issuer(&name.value, raw, directory, faults)).collect();
     built.into_iter().collect::<Option<Vec<_>>>().map(|pairs| pairs.into_iter().unzip())
@@ -34,14 +38,21 @@ fn distinct_spellings(raw: &[Raw], faults: &mut Faults) {
         for (Text(spelling), span) in own.chain(aliases) {
             if let Some((_, first, owner)) = seen.iter().find(|(earlier, _, _)| earlier == spelling) {
                 let help = "an `iss` belongs to one issuer, once: remove one, or join the two tables";
-                faults.fault(span, format!("the issuer `{spelling}` is already there"), help).also(first, format!("in `{owner}`"));
+                faults
+                    .fault(span, format!("the issuer `{spelling}` is already there"), help)
+                    .also(first, format!("in `{owner}`"));
             }
             seen.push((spelling, span, &name.value));
         }
     }
 }
 
-fn issuer(name: &str, raw: &options::Issuer, directory: &Path, faults: &mut Faults) -> Option<(Issuer, policy::issuer::Issuer)> {
+fn issuer(
+    name: &str,
+    raw: &options::Issuer,
+    directory: &Path,
+    faults: &mut Faults,
+) -> Option<(Issuer, policy::issuer::Issuer)> {
     leeway(raw, faults);
     let recognition = recognition(raw, faults);
     let algorithms = algorithms(raw, faults);
@@ -92,16 +103,19 @@ fn leeway(raw: &options::Issuer, faults: &mut Faults) {
 fn recognition(raw: &options::Issuer, faults: &mut Faults) -> Option<Recognition> {
     if raw.discriminator.written && raw.dialect.written {
         let help = "a discriminator is a dialect of your own: keep one of them";
-        faults.fault(&raw.discriminator.span, "`discriminator` beside `dialect`", help).also(&raw.dialect.span, "the dialect");
+        faults
+            .fault(&raw.discriminator.span, "`discriminator` beside `dialect`", help)
+            .also(&raw.dialect.span, "the dialect");
     }
     if raw.discriminator.written {
-        return discriminator(raw.discriminator.value.as_ref()?, faults).map(Recognition::own);
+        return discriminator(raw.discriminator.value.as_ref()?, &raw.discriminator.span, faults).map(Recognition::own);
     }
     raw.dialect.value.map(|dialect| Recognition::Dialect(dialect.0))
 }
 
-fn discriminator(raw: &options::Discriminator, faults: &mut Faults) -> Option<Discriminator> {
-    let words = |list: &Option<Vec<Text>>| -> Words { list.iter().flatten().map(|text| Cow::Owned(text.0.clone())).collect() };
+fn discriminator(raw: &options::Discriminator, span: &Span, faults: &mut Faults) -> Option<Discriminator> {
+    let words =
+        |list: &Option<Vec<Text>>| -> Words { list.iter().flatten().map(|text| Cow::Owned(text.0.clone())).collect() };
     let (claim, header) = (&raw.claim, &raw.header);
     if claim.written && header.written {
         let help = "one of them tells the kinds apart; keep that one";
@@ -111,10 +125,12 @@ fn discriminator(raw: &options::Discriminator, faults: &mut Faults) -> Option<Di
     let has_place = claim.written || header.written;
     if has_place && !has_values {
         let help = "add the values that mean an access token: `access = [\"access_token\"]`, or others: `deny = [\"id_token\"]`";
-        faults.fault(&raw.span, "the discriminator names a mark, but none of its values", help);
+        faults.fault(span, "the discriminator names a mark, but none of its values", help);
     }
     if !has_place {
-        for (name, field) in [("access", &raw.access), ("deny", &raw.deny)].into_iter().filter(|(_, field)| field.written) {
+        for (name, field) in
+            [("access", &raw.access), ("deny", &raw.deny)].into_iter().filter(|(_, field)| field.written)
+        {
             let help = "add `claim = \"...\"` or `header = \"...\"`: where these values stand";
             faults.fault(&field.span, format!("`{name}` without a claim or header"), help);
         }
@@ -123,7 +139,7 @@ fn discriminator(raw: &options::Discriminator, faults: &mut Faults) -> Option<Di
         }
         if !has_values && raw.require.is_absent() && raw.forbid.is_absent() {
             let help = "say what an access token looks like: `{ claim = \"tokenName\", access = [\"access_token\"] }`";
-            faults.fault(&raw.span, "the discriminator says nothing", help);
+            faults.fault(span, "the discriminator says nothing", help);
         }
     }
     let place = match (&claim.value, &header.value) {
@@ -132,14 +148,23 @@ fn discriminator(raw: &options::Discriminator, faults: &mut Faults) -> Option<Di
         (None, None) => None,
     };
     let mark = match place {
-        Some(place) => Some(Mark { place, access: words(&raw.access.value), deny: words(&raw.deny.value), compare: raw.matching.value? }),
+        Some(place) => Some(Mark {
+            place,
+            access: words(&raw.access.value),
+            deny: words(&raw.deny.value),
+            compare: raw.matching.value?,
+        }),
         None => None,
     };
     let group = |text: &Text| -> Words { text.0.split('|').map(|claim| Cow::Owned(claim.to_owned())).collect() };
     if raw.require.value.iter().flatten().any(|text| text.0.split('|').any(str::is_empty)) {
         faults.fault(&raw.require.span, "an empty name beside `|`", "write \"scp|roles\": either claim will do");
     }
-    Some(Discriminator { mark, require: raw.require.value.iter().flatten().map(group).collect(), forbid: words(&raw.forbid.value) })
+    Some(Discriminator {
+        mark,
+        require: raw.require.value.iter().flatten().map(group).collect(),
+        forbid: words(&raw.forbid.value),
+    })
 }
 
 fn algorithms(raw: &options::Issuer, faults: &mut Faults) -> Option<Vec<Algorithm>> {
@@ -162,12 +187,17 @@ fn algorithms(raw: &options::Issuer, faults: &mut Faults) -> Option<Vec<Algorith
         let name = value.name();
         if has_secret {
             let help = "an issuer has public keys or a secret, never both: name HS256, HS384 or HS512, or remove `hmac_secret`";
-            faults.fault(span, format!("{name} needs public keys, and this issuer has a secret"), help)
+            faults
+                .fault(span, format!("{name} needs public keys, and this issuer has a secret"), help)
                 .also(&raw.hmac_secret.span, "the secret");
         } else {
             let help = "an issuer with public keys never signs so: remove it; where the issuer has a shared secret instead, \
                         add `hmac_secret = { file = \"...\" }`";
-            faults.fault(span, format!("{name} beside public keys: whoever knows a public key could sign with it"), help);
+            faults.fault(
+                span,
+                format!("{name} beside public keys: whoever knows a public key could sign with it"),
+                help,
+            );
         }
     }
     Some(named.iter().map(|at| at.value).collect())
@@ -180,7 +210,9 @@ fn cadence(jwks: &options::Jwks, faults: &mut Faults) {
         && stale < refresh
     {
         let help = "keys would be dropped before they are fetched again: raise `max_stale`, or lower `refresh`";
-        faults.fault(&jwks.max_stale.span, "`max_stale` is less than `refresh`", help).also(&jwks.refresh.span, "refresh");
+        faults
+            .fault(&jwks.max_stale.span, "`max_stale` is less than `refresh`", help)
+            .also(&jwks.refresh.span, "refresh");
     }
 }
 

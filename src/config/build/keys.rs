@@ -43,7 +43,8 @@ pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
     match &url {
         Some(url) => encrypted(url, &raw.issuer.span, "issuer", allow_http, faults),
         None => {
-            let help = "say where its keys are: `discovery_url = \"https://...\"`, or `jwks = { uri = \"https://...\" }`";
+            let help =
+                "say where its keys are: `discovery_url = \"https://...\"`, or `jwks = { uri = \"https://...\" }`";
             faults.fault(&raw.issuer.span, "the issuer is not a URL whose keys could be discovered", help);
         }
     }
@@ -58,7 +59,7 @@ pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         let help = "an issuer has public keys or a secret, never both: remove one of them";
         faults.fault(span, format!("`{name}` beside `hmac_secret`"), help).also(&raw.hmac_secret.span, "the secret");
     }
-    let bytes = secret(&raw.hmac_secret.value.as_ref()?.0, "hmac_secret", directory, faults)?;
+    let bytes = secret(&raw.hmac_secret, "hmac_secret", directory, faults)?;
     let least = least_secret(&raw.algorithms);
     if bytes.len() < least {
         let what = format!("the secret has {} bytes; the hash of `algorithms` needs at least {least}", bytes.len());

@@ -37,7 +37,9 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
         issuers: raw_issuers,
         policies: named(&file.policies)
             .iter()
-            .map(|(name, raw)| (name.value.as_str(), policies::policy(&name.value, raw, raw_issuers, faults)))
+            .map(|(name, raw)| {
+                (name.value.as_str(), policies::policy(&name.value, raw, &name.span, raw_issuers, faults))
+            })
             .collect(),
         body_bytes: server.as_ref().and_then(|server| server.limits.body_bytes),
     };
@@ -86,7 +88,9 @@ fn positive<T: PartialEq + Default + Copy>(field: &Field<T>, name: &str, why: &s
 fn repeated<T: PartialEq>(values: &[(T, &Span)], shown: impl Fn(&T) -> String, faults: &mut Faults) {
     for (at, (value, span)) in values.iter().enumerate() {
         if let Some((_, first)) = values[..at].iter().find(|(earlier, _)| earlier == value) {
-            faults.fault(span, format!("`{}` stands here twice", shown(value)), "keep one of them").also(first, "the first");
+            faults
+                .fault(span, format!("`{}` stands here twice", shown(value)), "keep one of them")
+                .also(first, "the first");
         }
     }
 }

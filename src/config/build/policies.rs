@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::issuers::Raw;
 use crate::config::declare::Field;
-use crate::config::fault::Faults;
+use crate::config::fault::{Faults, Span};
 use crate::config::nearest::suggest;
 use crate::config::options::{self, Issuer};
 use crate::config::read::{At, Text};
@@ -15,8 +15,14 @@ use crate::policy::issuer::IssuerId;
 use crate::policy::permit::Policy;
 
 /// Builds one policy; `None` after reporting what is wrong with it.
-pub(super) fn policy(name: &str, raw: &options::Policy, issuers: &[Raw], faults: &mut Faults) -> Option<Arc<Policy>> {
-    let trusted = trusted(raw, issuers, faults);
+pub(super) fn policy(
+    name: &str,
+    raw: &options::Policy,
+    span: &Span,
+    issuers: &[Raw],
+    faults: &mut Faults,
+) -> Option<Arc<Policy>> {
+    let trusted = trusted(raw, span, issuers, faults);
     scopes(&raw.scopes, faults);
     scopes(&raw.any_scope, faults);
     empty(&raw.any_scope, "any_scope", faults);
@@ -25,11 +31,15 @@ pub(super) fn policy(name: &str, raw: &options::Policy, issuers: &[Raw], faults:
     if raw.audience.is_absent() && raw.client_ids.is_absent() {
         let help = "add `audience = [\"https://api.example.com\"]`, what the issuer writes for this API; where it writes \
                     none, `client_ids = [\"web\"]`";
-        faults.fault(&raw.span, "the policy has neither `audience` nor `client_ids`: it would take tokens for any API", help);
+        faults.fault(
+            span,
+            "the policy has neither `audience` nor `client_ids`: it would take tokens for any API",
+            help,
+        );
     }
     for issuer in trusted.iter().flatten() {
         if let Some((name, issuer)) = issuers.get(issuer.0) {
-            fits(raw, &name.value, issuer, faults);
+            fits(raw, span, &name.value, issuer, faults);
         }
     }
     let values = |field: &Field<Vec<At<Text>>>| field.value.iter().flatten().map(|at| at.value.0.clone()).collect();
@@ -44,7 +54,7 @@ pub(super) fn policy(name: &str, raw: &options::Policy, issuers: &[Raw], faults:
     }))
 }
 
-fn trusted(raw: &options::Policy, issuers: &[Raw], faults: &mut Faults) -> Option<Vec<IssuerId>> {
+fn trusted(raw: &options::Policy, span: &Span, issuers: &[Raw], faults: &mut Faults) -> Option<Vec<IssuerId>> {
     let names = || issuers.iter().map(|(name, _)| name.value.as_str());
     let Some(named) = &raw.issuers.value else {
         if raw.issuers.written {
@@ -54,13 +64,16 @@ fn trusted(raw: &options::Policy, issuers: &[Raw], faults: &mut Faults) -> Optio
             return Some(vec![IssuerId(0)]);
         }
         let (what, help) = match names().next() {
-            None => ("the policy needs an issuer, and the file has none", "add `[issuers.main]` with its `issuer`".to_owned()),
+            None => (
+                "the policy needs an issuer, and the file has none",
+                "add `[issuers.main]` with its `issuer`".to_owned(),
+            ),
             Some(first) => (
                 "the policy does not say whose tokens it takes, and the file has several issuers",
                 format!("add `issuers = [\"{first}\"]`; there are {}", names().collect::<Vec<_>>().join(", ")),
             ),
         };
-        faults.fault(&raw.span, what, help);
+        faults.fault(span, what, help);
         return None;
     };
     empty(&raw.issuers, "issuers", faults);
@@ -80,34 +93,43 @@ fn trusted(raw: &options::Policy, issuers: &[Raw], faults: &mut Faults) -> Optio
 }
 
 /// What the tokens of one issuer demand of a policy.
-fn fits(raw: &options::Policy, name: &str, issuer: &Issuer, faults: &mut Faults) {
+fn fits(raw: &options::Policy, span: &Span, name: &str, issuer: &Issuer, faults: &mut Faults) {
     if issuer.accept_id_tokens.value == Some(true) && raw.audience.is_absent() {
         let help = "add `audience = [...]`: the ids of the clients whose ID tokens may call, and of no others";
         faults
-            .fault(&raw.span, format!("the policy takes ID tokens of `{name}` and has no `audience`"), help)
+            .fault(span, format!("the policy takes ID tokens of `{name}` and has no `audience`"), help)
             .also(&issuer.accept_id_tokens.span, "ID tokens are taken");
     }
     let Some(dialect) = dialect(issuer) else { return };
     if dialect.workload && raw.claims.value.as_ref().is_none_or(|rules| rules.0.is_empty()) {
         let help = "add `claims = { ... }` that names who may call, for example `claims = { \"/kubernetes.io/namespace\" = \"shop\" }`";
-        let what = format!("the policy takes any workload's token: everybody can get one of `{name}` with this audience");
-        faults.fault(&raw.span, what, help).also(&issuer.dialect.span, "a dialect of workloads");
+        let what =
+            format!("the policy takes any workload's token: everybody can get one of `{name}` with this audience");
+        faults.fault(span, what, help).also(&issuer.dialect.span, "a dialect of workloads");
     }
     if dialect.is_judged_by_audience() {
-        client_as_audience(raw, name, issuer, dialect, faults);
+        client_as_audience(raw, span, name, issuer, dialect, faults);
     }
     if dialect.access == AccessIf::Never {
         let help = "take the tokens of an issuer of your own, which may log people in with that provider";
-        faults.warn(&raw.span, format!("no token of `{name}` can pass (dialect `{}`)", dialect.name), help);
+        faults.warn(span, format!("no token of `{name}` can pass (dialect `{}`)", dialect.name), help);
     }
 }
 
 /// Where the audience tells an access token from an ID token, the id of a client is none.
-fn client_as_audience(raw: &options::Policy, name: &str, issuer: &Issuer, dialect: &Dialect, faults: &mut Faults) {
-    let help = "name the API's own audience: an ID token has its client's id as audience, and these are told apart by it";
+fn client_as_audience(
+    raw: &options::Policy,
+    span: &Span,
+    name: &str,
+    issuer: &Issuer,
+    dialect: &Dialect,
+    faults: &mut Faults,
+) {
+    let help =
+        "name the API's own audience: an ID token has its client's id as audience, and these are told apart by it";
     if raw.audience.is_absent() {
         let what = format!("no token of `{name}` can pass: dialect `{}` needs an `audience`", dialect.name);
-        faults.warn(&raw.span, what, help);
+        faults.warn(span, what, help);
     }
     for At { value: audience, span } in raw.audience.value.iter().flatten() {
         if issuer.known_clients.value.iter().flatten().any(|client| client == audience) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::issuers::Raw;
 use super::policies::policy;
-use super::upstreams::Upstreams;
 use super::repeated;
+use super::upstreams::Upstreams;
 use crate::config::fault::{Faults, Span};
 use crate::config::model::Authorization;
 use crate::config::nearest::suggest;
@@ -59,7 +59,10 @@ fn route(
     repeated(&hosts, ToString::to_string, faults);
     let methods: Vec<_> = raw.methods.value.iter().flatten().map(|at| (&at.value, &at.span)).collect();
     repeated(&methods, ToString::to_string, faults);
-    for (list, span) in [(hosts.is_empty() && raw.hosts.value.is_some(), &raw.hosts.span), (methods.is_empty() && raw.methods.value.is_some(), &raw.methods.span)] {
+    for (list, span) in [
+        (hosts.is_empty() && raw.hosts.value.is_some(), &raw.hosts.span),
+        (methods.is_empty() && raw.methods.value.is_some(), &raw.methods.span),
+    ] {
         if list {
             faults.fault(span, "an empty list", "name at least one, or leave the option out for all");
         }
@@ -83,7 +86,7 @@ fn route(
 fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: &mut Faults) -> Option<Access> {
     let policy = match raw.policy.value.as_ref()? {
         PolicyChoice::Public => return Some(Access::Public),
-        PolicyChoice::Inline(inline) => policy(route, inline, around.issuers, faults),
+        PolicyChoice::Inline(inline, span) => policy(route, inline, span, around.issuers, faults),
         PolicyChoice::Named(At { value: word, span }) => {
             let Some((_, policy)) = around.policies.iter().find(|(name, _)| name == word) else {
                 let known = around.policies.iter().map(|(name, _)| *name).chain(["public"]);

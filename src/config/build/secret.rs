@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
-use crate::config::options::Secret;
+use crate::config::read::Hidden;
 
 /// A secret file longer than this is some other file.
 const LONGEST: u64 = 64 << 10;
 
 /// Reads a secret; `None` after reporting why it cannot be had.
-pub(super) fn secret(raw: &Secret, name: &str, directory: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
+pub(super) fn secret(field: &Field<Hidden>, name: &str, directory: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
+    let raw = &field.value.as_ref()?.0;
     let help = format!("write `{name} = {{ file = \"...\" }}` or `{name} = {{ env = \"NAME\" }}`");
     match (&raw.file.value, &raw.env.value) {
         (Some(_), Some(_)) => {
@@ -21,7 +23,7 @@ pub(super) fn secret(raw: &Secret, name: &str, directory: &Path, faults: &mut Fa
         (None, Some(variable)) => from_environment(&variable.0, &raw.env.span, faults),
         (None, None) => {
             if raw.file.is_absent() && raw.env.is_absent() {
-                faults.fault(&raw.span, format!("`{name}` names neither a file nor an environment variable"), help);
+                faults.fault(&field.span, format!("`{name}` names neither a file nor an environment variable"), help);
             }
             None
         }
@@ -39,7 +41,11 @@ fn from_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<Vec<u8>> {
         }
     };
     if !metadata.is_file() || metadata.len() > LONGEST {
-        faults.fault(span, format!("{shown} is no secret: not a file, or longer than 64KiB"), "name the secret's own file");
+        faults.fault(
+            span,
+            format!("{shown} is no secret: not a file, or longer than 64KiB"),
+            "name the secret's own file",
+        );
         return None;
     }
     if is_world_readable(&metadata) {

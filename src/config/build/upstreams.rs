@@ -37,7 +37,8 @@ impl<'r> Upstreams<'r> {
             return Some(UpstreamId(at));
         }
         if !word.contains("://") {
-            let help = format!("{}, or write a URL: \"http://127.0.0.1:3000\"", suggest(word, self.names.iter().copied()));
+            let help =
+                format!("{}, or write a URL: \"http://127.0.0.1:3000\"", suggest(word, self.names.iter().copied()));
             faults.fault(span, format!("no upstream is called `{word}`"), help);
             return None;
         }
@@ -90,7 +91,11 @@ fn identity_headers(ForwardedClaims(raw): &ForwardedClaims, faults: &mut Faults)
     for (At { value: header, span }, claim) in raw {
         let Some(name) = header_name(header) else {
             let what = format!("`{header}` cannot be an identity header");
-            faults.fault(span, what, "use letters, digits and `-` only: other spellings are dropped from every request");
+            faults.fault(
+                span,
+                what,
+                "use letters, digits and `-` only: other spellings are dropped from every request",
+            );
             continue;
         };
         if let Some(owner) = owner(name.as_str()) {
@@ -98,7 +103,8 @@ fn identity_headers(ForwardedClaims(raw): &ForwardedClaims, faults: &mut Faults)
             faults.fault(span, what, "choose a name of your own, for example \"x-user\"");
         }
         if let Some((_, first)) = headers.iter().find(|(earlier, _)| earlier.name == name) {
-            faults.fault(span, format!("`{header}` is set twice"), "case does not count in header names; keep one")
+            faults
+                .fault(span, format!("`{header}` is set twice"), "case does not count in header names; keep one")
                 .also(first, "the first");
         }
         headers.push((IdentityHeader { name, claim: claim.clone() }, span));
