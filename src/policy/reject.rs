@@ -613,15 +613,21 @@ impl Reject {
     pub fn help(&self) -> &'static str {
         match self {
             Self::RequestMalformed { .. } => "the client or a proxy before us sends this head; mend it there",
-            Self::PathAmbiguous { .. } => "let the client send the plain path; what can be read two ways is never passed on",
-            Self::BodyTooLarge { .. } => "raise `body_bytes` of the route (or of [server.limits]) if such bodies are wanted",
+            Self::PathAmbiguous { .. } => {
+                "let the client send the plain path; what can be read two ways is never passed on"
+            }
+            Self::BodyTooLarge { .. } => {
+                "raise `body_bytes` of the route (or of [server.limits]) if such bodies are wanted"
+            }
             Self::HeadTooLarge { .. } => "raise `head_bytes` in [server.limits], or look for a cookie that grows",
             Self::RequestTimeout => "the client or its network is slow; a body must bring at least 1 KiB/s over 30 s",
             Self::RouteUnknown => "add a route for this host and path; a route with `hosts` takes only those hosts",
             Self::MethodNotAllowed { .. } => "add the method to `methods` of that route; GET does not imply HEAD",
             Self::CredentialMissing { .. } => "let the client send `Authorization: Bearer` with an access token",
             Self::CredentialMalformed { .. } => "let the client send `Bearer`, one space and the token, nothing else",
-            Self::CredentialAmbiguous { .. } => "let the client send one Authorization header and no token in the query",
+            Self::CredentialAmbiguous { .. } => {
+                "let the client send one Authorization header and no token in the query"
+            }
             Self::TokenMalformed { .. } => {
                 "let the client send a signed JWT access token; an opaque one cannot be checked here, so ask the issuer \
                  for a token with this API as its audience"
@@ -633,7 +639,9 @@ impl Reject {
                  policy's `issuers`"
             }
             Self::AlgorithmRefused { .. } => "set `algorithms` of the issuer to what it signs access tokens with",
-            Self::KeyUnknown { .. } => "compare the token's kid with the issuer's key set; a forged token names any kid",
+            Self::KeyUnknown { .. } => {
+                "compare the token's kid with the issuer's key set; a forged token names any kid"
+            }
             Self::SignatureInvalid { .. } => "the token was changed or forged, or the issuer uses one kid for two keys",
             Self::ClaimsMalformed { .. } => "let the issuer send this claim in the type its standard gives it",
             Self::WrongKind { kind, .. } => match kind {
@@ -641,14 +649,20 @@ impl Reject {
                     "let the client send the access_token of the token response, not the id_token; if this is the \
                      access token, set the issuer's `dialect` or a `discriminator`"
                 }
-                TokenKind::Refresh => "let the client send the access_token of the token response, not the refresh_token",
-                TokenKind::Logout => "a logout token is for a back-channel logout endpoint; let the client send its access token",
+                TokenKind::Refresh => {
+                    "let the client send the access_token of the token response, not the refresh_token"
+                }
+                TokenKind::Logout => {
+                    "a logout token is for a back-channel logout endpoint; let the client send its access token"
+                }
                 TokenKind::Access | TokenKind::Unknown => {
                     "set the issuer's `dialect` to its product, or describe its access tokens with a `discriminator`; \
                      without one only `typ: at+jwt` (RFC 9068) is an access token"
                 }
             },
-            Self::TokenExpired { .. } => "let the client refresh before `exp`; if the clocks differ, mend them or raise `leeway`",
+            Self::TokenExpired { .. } => {
+                "let the client refresh before `exp`; if the clocks differ, mend them or raise `leeway`"
+            }
             Self::TokenNotYetValid { .. } => "the issuer's clock is ahead of ours: mend the clocks or raise `leeway`",
             Self::AudienceWrong { .. } => {
                 "ask the issuer for a token with this API's audience, or add the audience it sends to the policy's `audience`"
@@ -657,7 +671,9 @@ impl Reject {
             Self::ScopeInsufficient { .. } => "let the client ask for the scope, and the issuer grant it",
             Self::ClientRefused { .. } => "add the client to `client_ids` of the policy if it is to be let in",
             Self::ClaimInsufficient { .. } => "grant it at the issuer, or change `claims` of the policy",
-            Self::KeysUnavailable { .. } => "see that the issuer's key set can be reached; tokens are refused with 503 until then",
+            Self::KeysUnavailable { .. } => {
+                "see that the issuer's key set can be reached; tokens are refused with 503 until then"
+            }
             Self::UpstreamUnreachable { .. } => "see that the upstream runs and listens at its `url`",
             Self::UpstreamMalformed { .. } => "the upstream's answer breaks HTTP; mend it there",
             Self::UpstreamTimeout { .. } => "raise `timeout` of the upstream if it is meant to take that long",
