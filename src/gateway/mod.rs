@@ -6,3 +6,16 @@ pub mod request_body;
 pub mod respond;
 
 pub use self::body::Body;
+
+use std::net::SocketAddr;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// The listener's place in the configuration.
+    pub listener: usize,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
