@@ -1,13 +1,14 @@
 //! The straight line of a request.
 
+mod authenticate;
 pub mod body;
 pub mod forward;
 pub mod request_body;
 pub mod respond;
 
-pub use self::body::Body;
-
 use std::net::SocketAddr;
+
+pub use self::body::Body;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,27 @@
 //! Which kind of token it is, and by which evidence.
+//!
+//! The first of these that is decisive decides; a mark of another kind beats every mark of an access token, because a
+//! false "this is no access token" costs the caller a request and a false "this is one" costs the API its protection.
+//!
+//! 1. `typ` is `logout+jwt`: a logout token (Back-Channel Logout 1.0 section 2.4).
+//! 2. `typ` is another `*+jwt` than `at+jwt`: made for something else (RFC 8725 section 3.11).
+//! 3. `events` is an object: a logout token where it holds the back-channel event, else another security event (RFC 8417).
+//! 4. A claim such as `tokenName` or `token_use` says id, refresh, offline or logout.
+//! 5. `at_hash`, `c_hash` or `s_hash` is present: an ID token (OpenID Connect Core 3.1.3.6, 3.3.2.11; FAPI `s_hash`).
+//! 6. `typ` is `at+jwt`: an access token (RFC 9068 section 2.1).
+//! 7. What the issuer's dialect or discriminator says.
+//! 8. What no rule admits is labelled an ID token where it looks like one, else unknown. Both are refused.
+//!
+//! `nonce`, `email`, `auth_time` and the like are no evidence by themselves: several providers put them into access tokens.
 
 use std::fmt;
+
+use super::claims::Claims;
+use super::dialect::{AccessIf, CLIENT_CLAIMS, Discriminator, Place};
+use super::issuer::Issuer;
+use super::json::Json;
+use super::jwt::{Contents, Header};
+use super::reject::Quoted;
 
 /// The kinds of token that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +52,247 @@ impl fmt::Display for TokenKind {
 
 /// What showed the kind.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Evidence(pub String);
+pub enum Evidence {
+    /// The header's `typ`.
+    Type(Quoted),
+    /// `events` is an object.
+    Events,
+    /// A claim whose value names a kind.
+    Mark {
+        /// The claim.
+        claim: &'static str,
+        /// Its value.
+        value: Quoted,
+    },
+    /// A claim that only ID tokens have.
+    Hash(&'static str),
+    /// The issuer's dialect or discriminator admits it.
+    Admitted,
+    /// Scopes, a client and no login claim; the audience is judged with the policy.
+    ScopesAndClient,
+    /// It has no scopes, but this login or profile claim.
+    LoginClaim(&'static str),
+    /// It has no scopes, and its audience is known clients alone.
+    ClientsAsAudience,
+    /// Nothing shows what it is.
+    Nothing,
+}
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Type(typ) => write!(f, "its header's typ is {typ}"),
+            Self::Events => f.write_str("it has the claim `events`"),
+            Self::Mark { claim, value } => write!(f, "its claim `{claim}` is {value}"),
+            Self::Hash(claim) => write!(f, "it has the claim `{claim}`"),
+            Self::Admitted => f.write_str("the dialect's marks of an access token hold"),
+            Self::ScopesAndClient => f.write_str("it has scopes and a client, and no login claim"),
+            Self::LoginClaim(claim) => {
+                write!(f, "it has the claim `{claim}` and no scopes, and no mark of an access token")
+            }
+            Self::ClientsAsAudience => f.write_str("it has no scopes, and its audience is the application's own id"),
+            Self::Nothing => f.write_str("it has no mark of an access token"),
+        }
+    }
+}
+
+/// A kind with what showed it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classification {
+    /// The kind.
+    pub kind: TokenKind,
+    /// What showed it.
+    pub evidence: Evidence,
+}
+
+/// Classifies a token by the rules above.
+pub fn classify(contents: &Contents, issuer: &Issuer) -> Classification {
+    let Contents { header, claims } = contents;
+    let (kind, evidence) = marked_otherwise(header, claims)
+        .or_else(|| marked_access(contents, issuer))
+        .unwrap_or_else(|| labelled(claims, issuer));
+    Classification { kind, evidence }
+}
+
+impl Classification {
+    /// Whether nothing was found that marks it as made for something else than access or login.
+    ///
+    /// That is what an issuer with `accept_id_tokens` may admit.
+    pub fn could_be_id_token(&self) -> bool {
+        match self.kind {
+            TokenKind::Id => true,
+            TokenKind::Unknown => self.evidence == Evidence::Nothing,
+            TokenKind::Access | TokenKind::Refresh | TokenKind::Logout => false,
+        }
+    }
+}
+
+/// Claims that some provider uses to name the kind.
+const MARK_CLAIMS: &[&str] =
+    &["tokenName", "token_use", "typ", "tokenType", "token_type", "tok_type", "type", "purpose"];
+
+/// Claims that tell an application about the person who logged in (OpenID Connect Core section 5.1).
+const LOGIN_CLAIMS: &[&str] = &[
+    "nonce",
+    "name",
+    "given_name",
+    "family_name",
+    "nickname",
+    "preferred_username",
+    "email",
+    "picture",
+    "profile",
+    "phone_number",
+    "birthdate",
+    "gender",
+];
+
+/// The event of Back-Channel Logout 1.0 section 2.4.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// Rules 1 to 5.
+fn marked_otherwise(header: &Header, claims: &Claims) -> Option<(TokenKind, Evidence)> {
+    if let Some(typ) = header.media_type().filter(|typ| typ.ends_with("+jwt") && typ != "at+jwt") {
+        let kind = if typ == "logout+jwt" { TokenKind::Logout } else { TokenKind::Unknown };
+        return Some((kind, Evidence::Type(Quoted::from(typ.as_str()))));
+    }
+    if let Some(events) = claims.get("events").and_then(Json::as_object) {
+        let kind = if events.has(LOGOUT_EVENT) { TokenKind::Logout } else { TokenKind::Unknown };
+        return Some((kind, Evidence::Events));
+    }
+    for &claim in MARK_CLAIMS {
+        let Some(value) = claims.get(claim).and_then(Json::as_str) else { continue };
+        if let Some(kind) = other_kind(value) {
+            return Some((kind, Evidence::Mark { claim, value: Quoted::from(value) }));
+        }
+    }
+    ["at_hash", "c_hash", "s_hash"]
+        .into_iter()
+        .find(|claim| claims.has(claim))
+        .map(|claim| (TokenKind::Id, Evidence::Hash(claim)))
+}
+
+/// The kind that a mark names, unless that is the access token's. `Bearer` says nothing: refresh tokens say it too.
+fn other_kind(value: &str) -> Option<TokenKind> {
+    // Longer than the longest spelling in use: no allocation for a claim that cannot be a mark.
+    if value.len() > 40 {
+        return None;
+    }
+    let letters: String =
+        value.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_lowercase()).collect();
+    let stem =
+        ["oauth", "jwt", "oidc", "openid"].iter().find_map(|prefix| letters.strip_prefix(prefix)).unwrap_or(&letters);
+    match stem.strip_suffix("token").unwrap_or(stem) {
+        "id" | "identity" | "it" => Some(TokenKind::Id),
+        "refresh" | "rt" | "offline" => Some(TokenKind::Refresh),
+        "logout" => Some(TokenKind::Logout),
+        _ => None,
+    }
+}
+
+/// Rules 6 and 7.
+fn marked_access(contents: &Contents, issuer: &Issuer) -> Option<(TokenKind, Evidence)> {
+    let access = issuer.recognition.access();
+    if *access == AccessIf::Never {
+        return None;
+    }
+    if let Some(typ) = contents.header.media_type().filter(|typ| typ == "at+jwt") {
+        return Some((TokenKind::Access, Evidence::Type(Quoted::from(typ.as_str()))));
+    }
+    match access {
+        AccessIf::AtJwt | AccessIf::Never => None,
+        AccessIf::Marks(marks) => holds(marks, contents).then_some((TokenKind::Access, Evidence::Admitted)),
+        AccessIf::Evidence { forbid } => {
+            let claims = &contents.claims;
+            let has_scopes = issuer.scopes(claims).is_ok_and(|scopes| scopes.iter().next().is_some());
+            let has_client = CLIENT_CLAIMS.iter().any(|claim| claims.has(claim));
+            let logs_in = claims.has("nonce") || forbid.iter().any(|claim| claims.has(claim));
+            (has_scopes && has_client && !logs_in).then_some((TokenKind::Access, Evidence::ScopesAndClient))
+        }
+    }
+}
+
+fn holds(marks: &Discriminator, Contents { header, claims }: &Contents) -> bool {
+    let marked = marks.mark.as_ref().is_none_or(|mark| {
+        let value = match &mark.place {
+            Place::Claim(name) => claims.get(name),
+            Place::Header(name) => header.get(name),
+        };
+        let Some(value) = value.and_then(Json::as_str) else { return false };
+        // `typ` is a media type: its case and its `application/` do not count (RFC 7515 section 4.1.9).
+        let media_type = match &mark.place {
+            Place::Header(name) if name == "typ" => header.media_type(),
+            Place::Header(_) | Place::Claim(_) => None,
+        };
+        let value = media_type.as_deref().unwrap_or(value);
+        let among =
+            |words: &[std::borrow::Cow<'static, str>]| words.iter().any(|word| mark.compare.matches(value, word));
+        (mark.access.is_empty() || among(&mark.access)) && !among(&mark.deny)
+    });
+    marked
+        && marks.require.iter().all(|group| group.iter().any(|claim| claims.get(claim).is_some_and(says_something)))
+        && !marks.forbid.iter().any(|claim| claims.has(claim))
+}
+
+/// Present, and neither null nor empty.
+fn says_something(value: &Json) -> bool {
+    match value {
+        Json::Null => false,
+        Json::Bool(_) | Json::Number(_) => true,
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(object) => object.iter().next().is_some(),
+    }
+}
+
+/// Rule 8: only a label.
+fn labelled(claims: &Claims, issuer: &Issuer) -> (TokenKind, Evidence) {
+    // Wherever scopes are written: a label must not call an access token of another dialect an ID token.
+    let sources = issuer.scope_claim.as_deref().into_iter().chain(["scope", "scp"]);
+    if sources.into_iter().any(|source| claims.get(source).is_some_and(says_something)) {
+        return (TokenKind::Unknown, Evidence::Nothing);
+    }
+    if let Some(claim) = LOGIN_CLAIMS.iter().find(|claim| claims.has(claim)) {
+        return (TokenKind::Id, Evidence::LoginClaim(claim));
+    }
+    let for_clients_alone = claims.audience().is_ok_and(|audience| {
+        let mut audience = audience.iter().peekable();
+        audience.peek().is_some() && audience.all(|value| issuer.is_known_client(value))
+    });
+    if for_clients_alone {
+        (TokenKind::Id, Evidence::ClientsAsAudience)
+    } else {
+        (TokenKind::Unknown, Evidence::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_other_kinds_are_read_in_every_spelling() {
+        for (value, kind) in [
+            ("id_token", Some(TokenKind::Id)),
+            ("ID", Some(TokenKind::Id)),
+            ("identity", Some(TokenKind::Id)),
+            ("JWT-ID-Token", Some(TokenKind::Id)),
+            ("openid_id_token", Some(TokenKind::Id)),
+            ("refresh_token", Some(TokenKind::Refresh)),
+            ("Refresh", Some(TokenKind::Refresh)),
+            ("Offline", Some(TokenKind::Refresh)),
+            ("oauth2_refresh_token", Some(TokenKind::Refresh)),
+            ("RT", Some(TokenKind::Refresh)),
+            ("Logout", Some(TokenKind::Logout)),
+            ("logout_token", Some(TokenKind::Logout)),
+            ("Bearer", None),
+            ("access_token", None),
+            ("JWTToken", None),
+            ("JWT", None),
+            ("", None),
+            ("video", None),
+        ] {
+            assert_eq!(other_kind(value), kind, "{value}");
+        }
     }
 }

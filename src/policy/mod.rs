@@ -1,9 +1,67 @@
 //! Everything that decides, as pure functions over values: no async, no clock, no sockets, no randomness, no log.
 
+use std::sync::Arc;
+
+use self::claims::Claims;
+use self::issuer::{Issuer, IssuerId};
+use self::permit::Policy;
+use self::reject::{Quoted, Reject};
+use self::route::RouteTable;
+
 pub mod claims;
+pub mod credential;
+pub mod decision;
+pub mod dialect;
 pub mod forwarded;
 pub mod headers;
+mod identity;
+pub mod issuer;
 pub mod json;
+pub mod jwk;
+pub mod jwt;
 pub mod kind;
+pub mod permit;
+pub mod principal;
 pub mod reject;
+pub mod request;
+pub mod route;
 pub mod trace;
+
+/// What requests are judged by: immutable, built once from the configuration.
+#[derive(Debug)]
+pub struct Rules {
+    /// Which requests get which policy and upstream.
+    pub routes: RouteTable,
+    /// Who signs; [`IssuerId`] is the place here.
+    pub issuers: Vec<Issuer>,
+    /// The longest token in bytes.
+    pub token_bytes: usize,
+    /// How large a head may be.
+    pub head: request::HeadLimits,
+}
+
+impl Rules {
+    /// Refuses a token that is longer than any that is read.
+    ///
+    /// # Errors
+    ///
+    /// `token_too_large`.
+    pub fn size(&self, token: &str) -> Result<(), Reject> {
+        let (length, limit) = (token.len(), self.token_bytes);
+        if length > limit { Err(Reject::TokenTooLarge { length, limit }) } else { Ok(()) }
+    }
+
+    /// The issuer that a token names, if this policy takes its tokens: by exact `iss` (RFC 8725 section 3.8).
+    ///
+    /// # Errors
+    ///
+    /// `claims_malformed` or `issuer_unknown`.
+    pub fn issuer(&self, policy: &Arc<Policy>, claims: &Claims) -> Result<(IssuerId, &Issuer), Reject> {
+        let iss = claims.issuer()?;
+        let trusted = || policy.issuers.iter().filter_map(|id| Some((*id, self.issuers.get(id.0)?)));
+        trusted().find(|(_, issuer)| issuer.is_called(iss)).ok_or_else(|| Reject::IssuerUnknown {
+            iss: Quoted::from(iss),
+            trusted: trusted().flat_map(|(_, issuer)| issuer.spellings.clone()).collect(),
+        })
+    }
+}

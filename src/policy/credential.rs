@@ -1,0 +1,80 @@
+//! The credential of a request: none, or one Bearer token (RFC 6750 section 2.1).
+//!
+//! 1. Two `Authorization` fields are refused, equal or not: the upstream might read the other one.
+//! 2. One of another scheme is as none: it is no credential of ours.
+//! 3. `Bearer`, in any case, needs one token of the alphabet `b64token`.
+//! 4. A token in the query is no credential; beside a header it makes two, which is refused.
+
+use http::header::AUTHORIZATION;
+
+use super::reject::Reject;
+use super::request::RequestView;
+
+/// What a request presents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// Nothing that counts; the text says what was there instead.
+    None(&'static str),
+    /// One Bearer token.
+    Bearer(&'a str),
+}
+
+impl std::fmt::Debug for Credential<'_> {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None(_) => "None",
+            Self::Bearer(_) => "Bearer",
+        })
+    }
+}
+
+impl<'a> Credential<'a> {
+    /// Takes the credential by the rules above.
+    ///
+    /// # Errors
+    ///
+    /// `credential_ambiguous` or `credential_malformed`.
+    pub fn of(request: &RequestView<'a>) -> Result<Self, Reject> {
+        let mut fields = request.headers().get_all(AUTHORIZATION).iter();
+        let Some(field) = fields.next() else {
+            return Ok(Self::None(if request.has_token_in_query() {
+                "a token stands in the query, where none is taken"
+            } else {
+                "there is no Authorization header"
+            }));
+        };
+        if fields.next().is_some() {
+            return Err(Reject::CredentialAmbiguous { what: "there is more than one Authorization header" });
+        }
+        if request.has_token_in_query() {
+            return Err(Reject::CredentialAmbiguous {
+                what: "there is an Authorization header and a token in the query",
+            });
+        }
+        let value = field.as_bytes();
+        if value.is_empty() {
+            return Err(Reject::CredentialMalformed { what: "is empty" });
+        }
+        let scheme_end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+        let (scheme, rest) = value.split_at(scheme_end);
+        if !scheme.eq_ignore_ascii_case(b"Bearer") {
+            return Ok(Self::None("the Authorization header is of another scheme than Bearer"));
+        }
+        let start = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
+        let token = std::str::from_utf8(&rest[start..])
+            .ok()
+            .filter(|token| is_b64token(token))
+            .ok_or(Reject::CredentialMalformed { what: "does not hold one token of the alphabet RFC 6750 gives it" })?;
+        Ok(Self::Bearer(token))
+    }
+}
+
+/// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty()
+        && body
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+}

@@ -1,0 +1,238 @@
+//! What a token must say, and the verdict.
+//!
+//! A [`Permit`] is made by [`Route::permit`] alone, and forwarding asks for one.
+
+use serde_json::Number;
+
+use super::claims::{ClaimPath, Claims, malformed};
+use super::credential::Credential;
+use super::decision::{self, PolicyCase};
+use super::issuer::{Issuer, IssuerId};
+use super::json::Json;
+use super::principal::Principal;
+use super::reject::{Quoted, Reject};
+use super::request::RequestView;
+use super::route::{Access, Route};
+
+/// What a token must say.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whose tokens it takes.
+    pub issuers: Vec<IssuerId>,
+    /// The audiences of which a token must have one; none: `client_ids` stands in for them.
+    pub audience: Vec<String>,
+    /// Scopes that are all needed.
+    pub scopes: Vec<String>,
+    /// Scopes of which one is needed; none: no such need.
+    pub any_scope: Vec<String>,
+    /// Claims that must have one of some values.
+    pub claims: Vec<Requirement>,
+    /// The clients that may call; none: any.
+    pub client_ids: Vec<String>,
+}
+
+/// A claim that must have one of some values; where it is an array, it must hold one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requirement {
+    /// The claim.
+    pub claim: ClaimPath,
+    /// The values of which one will do.
+    pub any_of: Vec<Scalar>,
+}
+
+/// A value that a claim is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar {
+    /// Compared byte for byte.
+    String(String),
+    /// Compared by value.
+    Number(Number),
+    /// Compared by value.
+    Bool(bool),
+}
+
+impl Scalar {
+    fn is_type_of(&self, value: &Json) -> bool {
+        match self {
+            Self::String(_) => matches!(value, Json::String(_)),
+            Self::Number(_) => matches!(value, Json::Number(_)),
+            Self::Bool(_) => matches!(value, Json::Bool(_)),
+        }
+    }
+
+    fn equals(&self, value: &Json) -> bool {
+        match (self, value) {
+            (Self::String(wanted), Json::String(found)) => wanted == found,
+            (Self::Number(wanted), Json::Number(found)) => wanted == found || wanted.as_f64() == found.as_f64(),
+            (Self::Bool(wanted), Json::Bool(found)) => wanted == found,
+            (Self::String(_) | Self::Number(_) | Self::Bool(_), _) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::String(value) => f.write_str(value),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::Bool(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+impl Requirement {
+    /// The claim is absent, or of the type it is compared with, or an array of such.
+    pub(super) fn well_formed(&self, claims: &Claims) -> Result<(), Reject> {
+        let comparable = |value: &Json| self.any_of.iter().any(|wanted| wanted.is_type_of(value));
+        let good = match self.claim.find(claims) {
+            None => true,
+            Some(Json::Array(items)) => items.iter().all(comparable),
+            Some(value) => comparable(value),
+        };
+        if good {
+            Ok(())
+        } else {
+            Err(malformed(&self.claim.to_string(), "is not of the type the policy compares it with"))
+        }
+    }
+
+    fn holds(&self, claims: &Claims) -> bool {
+        let equals = |value: &Json| self.any_of.iter().any(|wanted| wanted.equals(value));
+        match self.claim.find(claims) {
+            None => false,
+            Some(Json::Array(items)) => items.iter().any(equals),
+            Some(value) => equals(value),
+        }
+    }
+}
+
+impl Policy {
+    /// One value of `aud` equals one of the policy's, byte for byte. Where the token's kind depends on the audience, the
+    /// id of a client never counts as one, and a policy without audiences permits nobody.
+    pub(super) fn judge_audience(&self, claims: &Claims, issuer: &Issuer) -> Result<(), Reject> {
+        let by_audience = issuer.is_judged_by_audience();
+        if self.audience.is_empty() && !by_audience {
+            return Ok(());
+        }
+        let found = claims.audience()?;
+        let matching = || self.audience.iter().filter(|wanted| found.contains(wanted));
+        if matching().any(|wanted| !(by_audience && issuer.is_known_client(wanted))) {
+            return Ok(());
+        }
+        Err(Reject::AudienceWrong {
+            found: found.iter().map(Quoted::from).collect(),
+            wanted: self.audience.clone(),
+            known_client: matching().next().is_some(),
+        })
+    }
+
+    /// The token's client is one of the policy's, where it names any.
+    pub(super) fn judge_client(&self, claims: &Claims, issuer: &Issuer) -> Result<(), Reject> {
+        if self.client_ids.is_empty() {
+            return Ok(());
+        }
+        let found = issuer.client(claims)?;
+        if found.is_some_and(|found| self.client_ids.iter().any(|client| client == found)) {
+            return Ok(());
+        }
+        Err(Reject::ClientRefused { found: found.map(Quoted::from), allowed: self.client_ids.clone() })
+    }
+
+    /// All of `scopes`, and one of `any_scope`.
+    pub(super) fn judge_scopes(&self, claims: &Claims, issuer: &Issuer) -> Result<(), Reject> {
+        let found = issuer.scopes(claims)?;
+        let refusal = |required: &[String], all| Reject::ScopeInsufficient {
+            required: required.to_vec(),
+            all,
+            found: found.iter().map(Quoted::from).collect(),
+        };
+        if !self.scopes.iter().all(|scope| found.contains(scope)) {
+            return Err(refusal(&self.scopes, true));
+        }
+        if !self.any_scope.is_empty() && !self.any_scope.iter().any(|scope| found.contains(scope)) {
+            return Err(refusal(&self.any_scope, false));
+        }
+        Ok(())
+    }
+
+    /// Every named claim has one of its values.
+    pub(super) fn judge_claims(&self, claims: &Claims) -> Result<(), Reject> {
+        match self.claims.iter().find(|requirement| !requirement.holds(claims)) {
+            None => Ok(()),
+            Some(requirement) => Err(Reject::ClaimInsufficient {
+                claim: requirement.claim.to_string(),
+                wanted: requirement.any_of.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+}
+
+/// What a request presented, once it was authenticated.
+#[derive(Debug, Clone)]
+pub enum Presented<'r> {
+    /// No credential; the text says what was there instead.
+    Nothing(&'static str),
+    /// A proven caller.
+    Caller(Principal<'r>),
+}
+
+/// The verdict that a request may pass: made by [`Route::permit`] alone.
+#[derive(Debug, Clone)]
+pub struct Permit<'r> {
+    route: &'r Route,
+    principal: Option<Principal<'r>>,
+}
+
+impl<'r> Permit<'r> {
+    /// The route it is for.
+    pub fn route(&self) -> &'r Route {
+        self.route
+    }
+
+    /// Who was permitted; nobody where the route is public.
+    pub fn principal(&self) -> Option<&Principal<'r>> {
+        self.principal.as_ref()
+    }
+}
+
+impl Route {
+    /// Takes the credential of a request, where this route looks at one at all.
+    ///
+    /// # Errors
+    ///
+    /// `credential_ambiguous` or `credential_malformed`.
+    pub fn credential<'a>(&self, request: &RequestView<'a>) -> Result<Credential<'a>, Reject> {
+        match &self.access {
+            Access::Public => Ok(Credential::None("the route is public")),
+            Access::Policy(_) => Credential::of(request),
+        }
+    }
+
+    /// Judges a caller by this route's policy.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal in the order of the decision.
+    pub fn permit<'r>(&'r self, presented: Presented<'r>) -> Result<Permit<'r>, Reject> {
+        let policy = match &self.access {
+            Access::Public => return Ok(Permit { route: self, principal: None }),
+            Access::Policy(policy) => policy,
+        };
+        let principal = match presented {
+            Presented::Nothing(found) => return Err(Reject::CredentialMissing { found }),
+            Presented::Caller(principal) => principal,
+        };
+        decision::walk_policy(
+            decision::BY_POLICY,
+            &PolicyCase {
+                claims: principal.claims(),
+                issuer: principal.issuer(),
+                policy,
+                told: &self.identity_headers,
+            },
+        )?;
+        Ok(Permit { route: self, principal: Some(principal) })
+    }
+}
