@@ -3,7 +3,7 @@
 //! The path that was decided on is the path that is sent, byte for byte. Framing is made anew: the length that the body
 //! really has, or chunks; never a length or a coding that a client wrote. Both bodies stream, each at the pace of its reader.
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
@@ -11,41 +11,23 @@ use hyper::body::Incoming;
 
 use super::body::Body;
 use super::request_body::{BodyFault, Pace, RequestBody};
-use crate::policy::forwarded::Hop;
-use crate::policy::headers::{Onward, claim_value, towards_client, towards_upstream};
+use crate::policy::headers::{Onward, towards_client, towards_upstream};
 use crate::policy::permit::Permit;
 use crate::policy::reject::Reject;
-use crate::policy::trace::{RequestId, Trace};
 use crate::remote::upstream::{NoAnswer, Upstreams};
 
-/// What is known of a request beside its permit.
-#[derive(Debug)]
-pub struct Passage<'a> {
-    /// The host and port that were decided on.
-    pub authority: &'a str,
-    /// Every identity field that any route sets.
-    pub identity_names: &'a [HeaderName],
-    /// Where it came from.
-    pub hop: Hop,
-    /// Its id.
-    pub request_id: &'a RequestId,
-    /// Its trace.
-    pub trace: &'a Trace,
-    /// The slowest body that is waited for.
-    pub pace: Pace,
-}
-
-/// Sends a permitted request onwards and gives the answer as the client shall see it.
+/// Sends a permitted request to its route's upstream and gives the answer as the client shall see it.
 ///
 /// # Errors
 ///
 /// `body_too_large`, `request_timeout` or `request_malformed` for the request's body, and what
 /// [`Upstreams::send`] gives for the upstream.
 pub async fn forward(
-    upstreams: &Upstreams<RequestBody>,
     permit: &Permit<'_>,
+    upstreams: &Upstreams<RequestBody>,
     request: Request<Incoming>,
-    passage: &Passage<'_>,
+    pace: Pace,
+    onward: &Onward<'_>,
 ) -> Result<Response<Body>, Reject> {
     let route = permit.route();
     if let Some(limit) = route.body_bytes
@@ -54,17 +36,8 @@ pub async fn forward(
         return Err(Reject::BodyTooLarge { limit });
     }
     let (mut head, body) = request.into_parts();
-    let (body, fault) = RequestBody::new(body, route.body_bytes, passage.pace);
-    let onward = Onward {
-        authority: passage.authority,
-        identity_names: passage.identity_names,
-        identity: &identity(permit)?,
-        keep_authorization: route.keep_authorization,
-        hop: passage.hop,
-        request_id: passage.request_id,
-        trace: passage.trace,
-    };
-    towards_upstream(&mut head.headers, &onward);
+    let (body, fault) = RequestBody::new(body, route.body_bytes, pace);
+    towards_upstream(&mut head.headers, onward);
     frame(&head.method, &mut head.headers, &body);
     let mut request = Request::new(body);
     *request.method_mut() = head.method;
@@ -73,31 +46,17 @@ pub async fn forward(
 
     match upstreams.send(route.upstream, request).await {
         Ok(mut response) => {
-            towards_client(response.headers_mut(), passage.request_id);
+            towards_client(response.headers_mut(), onward.request_id);
             Ok(response.map(Body::upstream))
         }
         Err(NoAnswer::Upstream(reject)) => Err(reject),
         Err(NoAnswer::RequestBody) => Err(match fault.and_then(|fault| fault.get().copied()) {
             Some(BodyFault::TooLarge) => Reject::BodyTooLarge { limit: route.body_bytes.unwrap_or_default() },
             Some(BodyFault::TooSlow) => Reject::RequestTimeout,
-            Some(BodyFault::Broken) => Reject::RequestMalformed { rule: "the body does not end as its framing says" },
+            Some(BodyFault::Broken) => Reject::RequestMalformed { rule: "the body ends where its framing does not" },
             None => Reject::Internal { why: "a request's body failed without a fault" },
         }),
     }
-}
-
-/// What the upstream is told about the caller; nothing where nobody was proven, or a claim is missing.
-fn identity(permit: &Permit<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Reject> {
-    let Some(principal) = permit.principal() else { return Ok(Vec::new()) };
-    let told = permit.route().identity_headers.iter();
-    told.filter_map(|told| Some((told, told.claim.find(principal.claims())?)))
-        .map(|(told, claim)| {
-            let value = claim_value(&told.claim, claim);
-            // The permit was given only because every one of them can be written.
-            let value = value.map_err(|_| Reject::Internal { why: "a permitted claim cannot be written as a field" });
-            Ok((told.name.clone(), value?))
-        })
-        .collect()
 }
 
 /// Leaves the framing of the body to the one who writes it.

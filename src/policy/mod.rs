@@ -14,7 +14,6 @@ pub mod decision;
 pub mod dialect;
 pub mod forwarded;
 pub mod headers;
-mod identity;
 pub mod issuer;
 pub mod json;
 pub mod jwk;
