@@ -19,35 +19,12 @@
 use http::HeaderMap;
 use http::header::{self, Entry, HeaderName, HeaderValue};
 
-use super::claims::{ClaimPath, Claims};
 use super::forwarded::{Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
+<<<<<<< HEAD
 use super::json::Json;
+=======
+>>>>>>> main
 use super::trace::{RequestId, Trace, X_REQUEST_ID};
-
-/// A header by which an upstream is told a claim.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IdentityHeader {
-    /// The header.
-    pub name: HeaderName,
-    /// The claim.
-    pub claim: ClaimPath,
-}
-
-impl IdentityHeader {
-    /// The value that is sent, by the rules of [`header_value`]; none where the token does not have the claim.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong where the claim cannot be sent.
-    pub fn value(&self, claims: &Claims) -> Result<Option<HeaderValue>, &'static str> {
-        self.claim.find(claims).map(|claim| header_value(claim, self.separator())).transpose()
-    }
-
-    /// Scopes are written as OAuth writes them (RFC 6749 section 3.3), other lists with commas.
-    fn separator(&self) -> u8 {
-        if self.claim.is("scope") || self.claim.is("scp") { b' ' } else { b',' }
-    }
-}
 
 /// What a request's head becomes on its way to the upstream.
 #[derive(Debug)]
@@ -348,6 +325,7 @@ mod tests {
         assert_eq!(headers["www-authenticate"], "Basic");
         assert_eq!(headers["x-request-id"], "0".repeat(32));
     }
+<<<<<<< HEAD
 
     #[test]
     fn claims_are_written_so_that_two_never_look_alike() {
@@ -374,4 +352,6 @@ mod tests {
             assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()).map_err(|why| *why), expected, "{claim}");
         }
     }
+=======
+>>>>>>> main
 }
