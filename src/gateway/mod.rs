@@ -70,7 +70,7 @@ impl Gateway {
             timeout: upstream.timeout,
             connect_timeout: upstream.connect_timeout,
         });
-        Self { shared: Arc::clone(shared), upstreams: Upstreams::new(targets) }
+        Self { shared: Arc::clone(shared), upstreams: Upstreams::new(targets, shared.telemetry()) }
     }
 
     /// Answers a request, whatever it is.

@@ -92,7 +92,7 @@ impl Shared {
     }
 
     /// Where outcomes go.
-    pub fn telemetry(&self) -> &Telemetry {
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
         &self.telemetry
     }
 
