@@ -160,6 +160,10 @@ macro_rules! strings {
             const EXPECTED: &'static str = $expected;
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 let text = string(value, opt, Self::EXPECTED, faults)?;
+                if text.contains("://") && text.contains('@') {
+                    // A URL may hold a password.
+                    faults.mask(&value.span());
+                }
                 $parse(text).map_err(|wrong: Wrong| faults.fault(&value.span(), wrong.what, wrong.help)).ok()
             }
         }
@@ -305,6 +309,11 @@ impl Read for Hidden {
             faults.fault(&value.span(), what, help);
             return None;
         };
+        if table.is_empty() {
+            let help = format!("write `{0} = {{ file = \"...\" }}` or `{0} = {{ env = \"NAME\" }}`", opt.name);
+            let what = format!("`{}` names neither a file nor an environment variable", opt.name);
+            faults.fault(&value.span(), what, help);
+        }
         for (key, value) in table {
             if !matches!(key.get_ref().as_ref(), "file" | "env") {
                 faults.mask(&value.span());
@@ -493,12 +502,12 @@ fn network(text: &str) -> Result<IpNet, Wrong> {
 
 fn url(text: &str) -> Result<Url, Wrong> {
     let help = "write the whole address: \"https://login.example.com/jwks\"";
-    let url = Url::parse(text).map_err(|why| Wrong::new(format!("`{text}` is not a URL: {why}"), help))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(Wrong::new(format!("`{text}` is not an http:// or https:// URL"), help));
-    }
+    let url = Url::parse(text).map_err(|why| Wrong::new(format!("not a URL: {why}"), help))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(Wrong::new("a URL with a user, a password or a fragment", help));
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(Wrong::new(format!("`{text}` is not an http:// or https:// URL"), help));
     }
     Ok(url)
 }

@@ -36,7 +36,7 @@ impl Broken {
 fn help(message: &str) -> &'static str {
     if message.contains("duplicate") {
         "keep one of them"
-    } else if message.contains("quoted") || message.contains("string") {
+    } else if ["quoted", "string", "invalid"].iter().any(|word| message.contains(word)) {
         "strings stand in double quotes: `path = \"/orders/*\"`"
     } else {
         "write `key = value`; strings in double quotes, lists in brackets, and a table's header as `[name]`"

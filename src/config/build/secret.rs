@@ -12,21 +12,16 @@ const LONGEST: u64 = 64 << 10;
 /// Reads a secret; `None` after reporting why it cannot be had.
 pub(super) fn secret(field: &Field<Hidden>, name: &str, directory: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
     let raw = &field.value.as_ref()?.0;
-    let help = format!("write `{name} = {{ file = \"...\" }}` or `{name} = {{ env = \"NAME\" }}`");
     match (&raw.file.value, &raw.env.value) {
         (Some(_), Some(_)) => {
             let what = format!("`{name}` names both a file and an environment variable");
-            faults.fault(&raw.env.span, what, help).also(&raw.file.span, "the file");
+            faults.fault(&raw.env.span, what, "keep one of them").also(&raw.file.span, "the file");
             None
         }
         (Some(file), None) => from_file(&directory.join(&file.0), &raw.file.span, faults),
         (None, Some(variable)) => from_environment(&variable.0, &raw.env.span, faults),
-        (None, None) => {
-            if raw.file.is_absent() && raw.env.is_absent() {
-                faults.fault(&field.span, format!("`{name}` names neither a file nor an environment variable"), help);
-            }
-            None
-        }
+        // It was reported when it was read.
+        (None, None) => None,
     }
 }
 
