@@ -64,9 +64,11 @@ pub(super) fn admin(raw: &options::Admin, server: Option<&options::Server>, faul
     let listen = raw.listen.value?;
     let mut listeners = server.and_then(|server| server.listen.value.as_ref()).into_iter().flat_map(|listen| &listen.0);
     if let Some(public) = listeners.find(|public| overlap(public.value, listen)) {
-        let help = "give the admin listener an address of its own: it answers without a token";
+        let help = "give `listen` of [admin] an address and port of its own: it answers without a token";
         let what = format!("the admin listener is on a public address, {listen}");
-        faults.fault(&raw.listen.span, what, help).also(&public.span, "public");
+        // Where it has its default, the public listener is what was written.
+        let place = if raw.listen.written { &raw.listen.span } else { &public.span };
+        faults.fault(place, what, help).also(&public.span, "public");
     }
     Some(Admin { listen })
 }
