@@ -26,6 +26,8 @@ fn directory() -> tempfile::TempDir {
     };
     file("keys.json", 0o644, KEYS);
     file("no-keys.json", 0o644, r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"}]}"#);
+    let mixed = KEYS.replace("{\"keys\":[", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"},"#);
+    file("mixed-keys.json", 0o644, &mixed);
     file("page.json", 0o644, "<html></html>");
     file("hmac.key", 0o440, &("k".repeat(64) + "\n"));
     file("short.key", 0o440, &("k".repeat(31) + "\n"));
@@ -274,7 +276,9 @@ fn a_file_that_cannot_be_read_is_reported() {
 
 #[test]
 fn no_report_repeats_a_secret() {
-    for (case, secret) in [("secrets", "geheim"), ("unknown_keys", "s3cret"), ("upstreams", "password@")] {
+    for (case, secret) in
+        [("secrets", "geheim"), ("unknown_keys", "s3cret"), ("upstreams", "password@"), ("syntax", "geheim")]
+    {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(case).with_extension("toml");
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains(secret));
@@ -303,4 +307,24 @@ fn the_hash_is_of_the_file() {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, example().as_bytes());
     let hex: String = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(Config::load(&path).unwrap().config.hash, hex);
+}
+
+#[test]
+fn no_text_is_beyond_a_report() {
+    let good = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/everything.toml")).unwrap();
+    let directory = directory();
+    let path = directory.path().join("bearward.toml");
+    let check = |text: String| {
+        fs::write(&path, &text).unwrap();
+        if let Err(report) = Config::load(&path) {
+            assert!(report.faults() > 0 && !report.render(false).is_empty() && report.json().is_object(), "{text}");
+        }
+    };
+    for (at, char) in good.char_indices().step_by(5) {
+        let (before, after) = (&good[..at], &good[at + char.len_utf8()..]);
+        check(before.to_owned());
+        for other in ["", "\"", "[", "\u{1f43b}"] {
+            check(format!("{before}{other}{after}"));
+        }
+    }
 }

@@ -122,7 +122,7 @@ impl<'v, 'i> Entries<'v, 'i> {
             if options.iter().any(|option| option.name == name) {
                 continue;
             }
-            if ["secret", "password", "private"].iter().any(|hint| name.to_lowercase().contains(hint)) {
+            if names_a_secret(name) {
                 faults.mask(&value.span());
             }
             let known = options.iter().map(|option| option.name);
@@ -150,6 +150,11 @@ impl<'v, 'i> Entries<'v, 'i> {
         });
         Field { value, span: self.span.clone(), written: false }
     }
+}
+
+/// Whether what stands under such a key may be a secret, known to us or not.
+pub(super) fn names_a_secret(key: &str) -> bool {
+    ["secret", "password", "private"].iter().any(|hint| key.to_lowercase().contains(hint))
 }
 
 /// Reports a value of another type than the option's.

@@ -66,9 +66,12 @@ pub(super) fn admin(raw: &options::Admin, server: Option<&options::Server>, faul
     if let Some(public) = listeners.find(|public| overlap(public.value, listen)) {
         let help = "give `listen` of [admin] an address and port of its own: it answers without a token";
         let what = format!("the admin listener is on a public address, {listen}");
-        // Where it has its default, the public listener is what was written.
-        let place = if raw.listen.written { &raw.listen.span } else { &public.span };
-        faults.fault(place, what, help).also(&public.span, "public");
+        // Where it has its default, the public listener is the one that was written.
+        if raw.listen.written {
+            faults.fault(&raw.listen.span, what, help).also(&public.span, "public");
+        } else {
+            faults.fault(&public.span, what, help);
+        }
     }
     Some(Admin { listen })
 }
