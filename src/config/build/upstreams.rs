@@ -13,7 +13,7 @@ use crate::config::model::Upstream;
 use crate::config::nearest::suggest;
 use crate::config::options;
 use crate::config::read::{At, ForwardedClaims};
-use crate::policy::headers::IdentityHeader;
+use crate::policy::identity::IdentityHeader;
 use crate::policy::route::UpstreamId;
 
 /// The upstreams of the file, and further ones as routes name them.
