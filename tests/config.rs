@@ -3,6 +3,8 @@
 //! Each `config/NAME.toml` is checked as a user would check it, and what is said of it must be `config/NAME.txt`, byte for
 //! byte. With `BLESS=1` in the environment the reports are written instead.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what went wrong by failing")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
