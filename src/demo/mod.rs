@@ -1,1 +1,7 @@
 //! An embedded issuer, a sample API and a tour of every outcome.
+
+pub mod api;
+pub mod issuer;
+mod loopback;
+pub mod provider;
+pub mod signer;
