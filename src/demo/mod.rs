@@ -1,7 +1,10 @@
 //! An embedded issuer, a sample API and a tour of every outcome.
 
 pub mod api;
+pub mod check;
+pub mod directory;
 pub mod issuer;
 mod loopback;
 pub mod provider;
 pub mod signer;
+pub mod tour;

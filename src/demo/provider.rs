@@ -139,7 +139,7 @@ mod tests {
                 compared += 1;
             }
         }
-        assert_eq!(compared, 24);
+        assert_eq!(compared, 23);
     }
 
     #[test]
