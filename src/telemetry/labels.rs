@@ -231,6 +231,8 @@ closed! {
         IssuerMismatch = "issuer_mismatch",
         /// A key set without a usable key.
         NoUsableKeys = "no_usable_keys",
+        /// An address that is not asked: plain http, or one that discovery may not name.
+        Refused = "refused",
         /// A file that cannot be read.
         File = "file",
     }
