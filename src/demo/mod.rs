@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod check;
+pub mod configuration;
 pub mod directory;
 pub mod issuer;
 mod loopback;
