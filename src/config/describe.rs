@@ -143,7 +143,7 @@ fn keys(source: &KeySource) -> String {
         KeySource::Discovery(url) => format!("discovered at {url}"),
         KeySource::Uri(url) => format!("fetched from {url}"),
         KeySource::File { path, keys } => format!("{} of {}", keys.len(), path.display()),
-        KeySource::Secret { .. } => "a shared secret".to_owned(),
+        KeySource::Secret => "a shared secret".to_owned(),
     }
 }
 

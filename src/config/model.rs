@@ -134,11 +134,8 @@ pub enum KeySource {
         /// Its keys, at least one of which can be used.
         keys: Arc<JwkSet>,
     },
-    /// The issuer's HMAC secret. Never fetched.
-    Secret {
-        /// The one key.
-        keys: Arc<JwkSet>,
-    },
+    /// The issuer signs with its `hmac_secret`; there is nothing to fetch.
+    Secret,
 }
 
 /// An API behind us.

@@ -12,6 +12,7 @@ pub mod claims;
 pub mod credential;
 pub mod decision;
 pub mod dialect;
+pub mod forwarded;
 pub mod headers;
 pub mod issuer;
 pub mod json;
@@ -24,6 +25,7 @@ pub mod reject;
 pub mod request;
 mod roca;
 pub mod route;
+pub mod trace;
 #[cfg(test)]
 mod vectors;
 

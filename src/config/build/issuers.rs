@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{keys, positive};
 use crate::config::fault::{Faults, Span};
@@ -12,7 +11,6 @@ use crate::config::read::{At, Text};
 use crate::policy;
 use crate::policy::dialect::{Discriminator, Mark, Place, Words};
 use crate::policy::issuer::Recognition;
-use crate::policy::jwk::JwkSet;
 use crate::policy::jwt::Algorithm;
 
 /// An issuer as the file has it.
@@ -61,7 +59,7 @@ fn issuer(
     cadence(jwks, faults);
     let (keys, hmac_secret) = if raw.hmac_secret.written {
         let secret = keys::hmac(raw, jwks, directory, faults);
-        (secret.as_ref().map(|secret| KeySource::Secret { keys: Arc::new(JwkSet::of_secret(secret)) }), secret)
+        (secret.as_ref().map(|_| KeySource::Secret), secret)
     } else {
         (keys::keys(raw, jwks, directory, faults), None)
     };

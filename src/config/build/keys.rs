@@ -67,7 +67,7 @@ pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         faults.fault(&raw.hmac_secret.span, what, help);
         return None;
     }
-    Some(HmacSecret::new(bytes))
+    Some(HmacSecret::new(&bytes))
 }
 
 /// The longest hash of the algorithms that are named; that of HS256 where none is.
