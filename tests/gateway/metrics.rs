@@ -50,6 +50,7 @@ fn all() -> String {
             decision,
             failure: Some(Code::UpstreamUnreachable),
             issuer: Some(0),
+            verified: true,
             client: "::1".parse().unwrap(),
             duration: Duration::from_millis(3),
             visit: Some(Visit { upstream: 0, time: Duration::from_millis(2) }),
