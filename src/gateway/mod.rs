@@ -1,1 +1,3 @@
 //! The straight line of a request.
+
+mod authenticate;

@@ -2,9 +2,10 @@
 
 use super::claims::{Claims, NumericDate, Strings};
 use super::dialect::{AccessIf, CLIENT_CLAIMS, Dialect, Discriminator};
+use super::jwk::{Jwk, JwkSet, Selection};
 use super::jwt::{Algorithm, Contents, HmacSecret, quoted_algorithm};
 use super::kind::{self, TokenKind};
-use super::reject::Reject;
+use super::reject::{Quoted, Reject};
 
 /// The place of an issuer in [`super::Rules::issuers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -160,5 +161,28 @@ impl Issuer {
             }
         }
         Ok(())
+    }
+
+    /// The keys of `set` that may have signed this token; none where the set may be too old to have them.
+    ///
+    /// # Errors
+    ///
+    /// `algorithm_refused` where the named key is not for the token's algorithm (RFC 8725 section 3.1), `key_unknown` where
+    /// the token has no `kid` and several keys could be meant.
+    pub fn keys<'s>(&self, set: &'s JwkSet, contents: &Contents) -> Result<Option<Vec<&'s Jwk>>, Reject> {
+        match set.select(contents.header.kid(), self.algorithm(contents)?) {
+            Selection::Keys(keys) => Ok(Some(keys)),
+            Selection::Unknown => Ok(None),
+            Selection::Undecided => Err(self.key_unknown(contents, "several of its keys could be meant")),
+            Selection::Misfit => Err(Reject::AlgorithmRefused {
+                alg: quoted_algorithm(&contents.header),
+                allowed: vec!["another one, which its key names or needs"],
+            }),
+        }
+    }
+
+    /// The refusal of a token whose key this issuer does not have.
+    pub fn key_unknown(&self, contents: &Contents, why: &'static str) -> Reject {
+        Reject::KeyUnknown { issuer: self.name.clone(), kid: contents.header.kid().map(Quoted::from), why }
     }
 }

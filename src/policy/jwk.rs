@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 
 use super::json::{Json, Object};
-use super::jwt::{Algorithm, HmacSecret};
+use super::jwt::Algorithm;
 
 /// The usable keys of one issuer, and what was left out.
 #[derive(Debug, Clone, Default)]
@@ -78,12 +78,6 @@ impl JwkSet {
             }
         }
         Ok(set)
-    }
-
-    /// The set of an issuer that signs with a shared secret.
-    pub fn of_secret(secret: &HmacSecret) -> Self {
-        let key = Jwk { kid: None, alg: None, material: Material::Secret(secret.decoding_key()) };
-        Self { keys: vec![key], unusable: Vec::new() }
     }
 
     /// How many keys can be used.
@@ -151,6 +145,11 @@ impl fmt::Debug for Jwk {
 }
 
 impl Jwk {
+    /// A secret that signer and verifier share; it is never part of a set.
+    pub(super) fn secret(bytes: &[u8]) -> Self {
+        Self { kid: None, alg: None, material: Material::Secret(DecodingKey::from_secret(bytes)) }
+    }
+
     /// The key's id in its set.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()

@@ -16,7 +16,6 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 
 use super::claims::Claims;
 use super::issuer::Issuer;
@@ -142,16 +141,17 @@ impl Algorithm {
 
 /// The secret that an issuer without public keys signs with.
 #[derive(Clone)]
-pub struct HmacSecret(Vec<u8>);
+pub struct HmacSecret(Jwk);
 
 impl HmacSecret {
     /// Takes the secret's bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Jwk::secret(bytes))
     }
 
-    pub(super) fn decoding_key(&self) -> DecodingKey {
-        DecodingKey::from_secret(&self.0)
+    /// The one key; a token's `kid` does not count.
+    pub fn key(&self) -> &Jwk {
+        &self.0
     }
 }
 

@@ -1,1 +1,8 @@
 //! The parties we call: key sets of issuers, upstreams.
+//!
+//! Nearly all mutable state of the process is here, and each wait, each answer and each retry has a bound. A fault of a
+//! party becomes a refusal or a closed error of ours; it never ends the process.
+
+pub mod clock;
+pub mod http;
+pub mod jwks;

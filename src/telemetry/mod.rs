@@ -1,1 +1,99 @@
 //! One record per finished request, turned into the access line and the metrics.
+//!
+//! [`Outcome`] is that record; [`Outcome::record`] is called once, when the answer's body has ended or was given up.
+//! What is told of connections, key sets and the configuration goes to [`metrics::Metrics`]; everything that is written
+//! for people goes through `tracing`, set up by [`log`].
+//!
+//! Nothing here holds a token or an unverified claim: a record names routes, issuers and upstreams by their place in the
+//! configuration, and of the request it has the method, the path and the client's address.
+
+pub mod access;
+mod families;
+pub mod labels;
+mod lines;
+pub mod log;
+pub mod metrics;
+mod series;
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderValue, Method, StatusCode, Uri};
+
+use self::access::AccessLog;
+use self::labels::{By, Decision};
+use self::metrics::Metrics;
+use crate::policy::reject::Code;
+
+/// Where finished requests are recorded.
+pub struct Telemetry {
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// The access lines; none where they are not wanted, as in tests.
+    pub access: Option<AccessLog>,
+}
+
+/// A finished request.
+///
+/// Cheap to make: the parts of the request are shared, not copied. No `Debug`: the target's query may hold a token.
+#[derive(Clone)]
+pub struct Outcome {
+    /// When the request's head was complete.
+    pub at: SystemTime,
+    /// The request's method.
+    pub method: Method,
+    /// The request's target; only its path is told.
+    pub uri: Uri,
+    /// The route's place in the configuration; none where no route was found.
+    pub route: Option<usize>,
+    /// The status that was sent: 200 where a gRPC request was refused.
+    pub status: StatusCode,
+    /// Who made the answer.
+    pub by: By,
+    /// What was decided.
+    pub decision: Decision,
+    /// What went wrong after the decision: the upstream, the body, a defect of ours. None after a refusal.
+    pub failure: Option<Code>,
+    /// The place of the token's issuer in the configuration, once the token's `iss` was found there.
+    pub issuer: Option<usize>,
+    /// The client, as far as trusted proxies tell.
+    pub client: IpAddr,
+    /// From the head to the end of the answer.
+    pub duration: Duration,
+    /// The call of the upstream, where there was one.
+    pub visit: Option<Visit>,
+    /// The value of `x-request-id`.
+    pub request_id: HeaderValue,
+    /// The trace id of a well-formed `traceparent` (W3C Trace Context section 3.2.2.3).
+    pub trace_id: Option<u128>,
+}
+
+/// The call of an upstream.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit {
+    /// The upstream's place in the configuration.
+    pub upstream: usize,
+    /// From handing over the request to the end of the answer, or to the failure.
+    pub time: Duration,
+}
+
+impl Outcome {
+    /// Feeds the metrics and, where it is wanted, the access line.
+    pub fn record(&self, telemetry: &Telemetry) {
+        telemetry.metrics.record(self);
+        if let Some(access) = &telemetry.access {
+            access.record(self, &telemetry.metrics);
+        }
+    }
+
+    /// The code that tells what went wrong, at the decision or after it.
+    pub fn code(&self) -> Option<Code> {
+        match self.decision {
+            Decision::Refused(code) => Some(code),
+            Decision::Permitted | Decision::Anonymous => self.failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

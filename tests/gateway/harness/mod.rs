@@ -1,1 +1,4 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
+
+pub mod issuer;
+pub mod mint;

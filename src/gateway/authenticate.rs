@@ -1,0 +1,73 @@
+//! From a credential to a proven caller: the one step of the decision that may wait.
+//!
+//! A known key is never waited for. A token whose key is not in the issuer's set waits for one shared fetch, at most as
+//! long as [`crate::remote::jwks::PATIENCE`]; the rules that can refuse without a key have been walked by then.
+
+use std::sync::Arc;
+
+use crate::policy::Rules;
+use crate::policy::claims::NumericDate;
+use crate::policy::credential::Credential;
+use crate::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
+use crate::policy::issuer::{Issuer, IssuerId};
+use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
+use crate::policy::permit::Presented;
+use crate::policy::principal::Principal;
+use crate::policy::reject::Reject;
+use crate::policy::route::{Access, Route};
+use crate::remote::jwks::KeySets;
+
+/// Whose token it is, as far as that was found: for metrics also of refusals.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Claimed {
+    /// The issuer whose exact `iss` the token has.
+    pub(super) issuer: Option<IssuerId>,
+    /// Whether that issuer's signature was verified.
+    pub(super) verified: bool,
+}
+
+/// Proves the caller of a request to `route`, and tells `claimed` whose token it is on the way.
+///
+/// # Errors
+///
+/// The first refusal in the order of the decision, from the token's size to its proof.
+pub(super) async fn authenticate<'r>(
+    rules: &'r Rules,
+    keys: &KeySets,
+    route: &Route,
+    credential: Credential<'_>,
+    now: NumericDate,
+    claimed: &mut Claimed,
+) -> Result<Presented<'r>, Reject> {
+    let (token, policy) = match (credential, &route.access) {
+        (Credential::None(found), _) => return Ok(Presented::Nothing(found)),
+        (Credential::Bearer(_), Access::Public) => return Ok(Presented::Nothing("the route is public")),
+        (Credential::Bearer(token), Access::Policy(policy)) => (token, policy),
+    };
+    rules.size(token)?;
+    let jwt = UnverifiedJwt::parse(token)?;
+    jwt.contents().extensions()?;
+    let (id, issuer) = rules.issuer(policy, &jwt.contents().claims)?;
+    claimed.issuer = Some(id);
+    walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
+    let signed = verify(keys, id, issuer, jwt).await?;
+    claimed.verified = true;
+    Principal::prove(Arc::new(signed), issuer, now).map(Presented::Caller)
+}
+
+/// Finds the key and checks the signature with it.
+async fn verify(keys: &KeySets, id: IssuerId, issuer: &Issuer, jwt: UnverifiedJwt<'_>) -> Result<SignedClaims, Reject> {
+    if let Some(secret) = &issuer.hmac_secret {
+        return jwt.verify(issuer, &[secret.key()]);
+    }
+    if let Some(set) = keys.current(id)
+        && let Some(candidates) = issuer.keys(&set, jwt.contents())?
+    {
+        return jwt.verify(issuer, &candidates);
+    }
+    let set = keys.refetch(id).await?;
+    match issuer.keys(&set, jwt.contents())? {
+        Some(candidates) => jwt.verify(issuer, &candidates),
+        None => Err(issuer.key_unknown(jwt.contents(), "its key set has no such key")),
+    }
+}

@@ -1,0 +1,302 @@
+//! The one client for calls to issuers: small documents, fetched rarely, from parties that may be slow, broken or hostile.
+//!
+//! 1. `https`, or plain `http` to this machine; plain `http` elsewhere only where the operator allowed it.
+//! 2. No user info in an address: it would end up in logs.
+//! 3. A name never leads to a link-local address or to one where clouds serve a machine's own credentials: whoever
+//!    answers for that name could make us fetch them.
+//! 4. Redirects are not followed, answers other than 200 are not read.
+//! 5. The whole call ends at the caller's deadline; a body is read in pieces up to a bound, whatever its length claims.
+//!
+//! Calls over `https` go through the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`); plain ones are direct.
+//! Connections are not kept: fetches are minutes apart, and a dead one would cost a fetch.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
+
+use super::clock::{Clock, Elapsed, Monotonic};
+
+/// The longest body that is read, in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Where plain `http` may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// To this machine only.
+    Loopback,
+    /// To wherever the operator says: `allow_http`.
+    Anywhere,
+}
+
+/// Why a document could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchError {
+    /// The address may not be asked: says which rule forbids it.
+    Refused(&'static str),
+    /// No connection: the name, the network or TLS.
+    Unreachable(String),
+    /// The answer was not complete at the deadline.
+    Timeout,
+    /// The answer points elsewhere.
+    Redirected(u16),
+    /// The answer's status is not 200.
+    Status(u16),
+    /// The body is longer than [`BODY_LIMIT`].
+    TooLarge,
+    /// The answer broke off, or is not HTTP.
+    Interrupted(String),
+}
+
+impl std::fmt::Display for FetchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(rule) => f.write_str(rule),
+            Self::Unreachable(why) => write!(f, "no connection: {why}"),
+            Self::Timeout => f.write_str("the answer did not come in time"),
+            Self::Redirected(status) => write!(f, "the answer is a redirect ({status}), which is not followed"),
+            Self::Status(status) => write!(f, "the answer has status {status}"),
+            Self::TooLarge => write!(f, "the answer is longer than {BODY_LIMIT} bytes"),
+            Self::Interrupted(why) => write!(f, "the answer broke off: {why}"),
+        }
+    }
+}
+
+impl FetchError {
+    /// What to look at, for the operator.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "use https, or set `allow_http` of the issuer if its network is trusted",
+            Self::Unreachable(_) => {
+                "see that the name resolves, the port is open from here and the certificate is trusted"
+            }
+            Self::Timeout => "see why the issuer is slow, or give its keys as `jwks.file`",
+            Self::Redirected(_) => "give the final address as `discovery_url` or `jwks.uri`",
+            Self::Status(_) => "open the address from here; if it is wrong, give `discovery_url` or `jwks.uri`",
+            Self::TooLarge => "this is hardly a key set; see what is served at this address",
+            Self::Interrupted(_) => "see what the issuer, or a proxy before it, does to this answer",
+        }
+    }
+}
+
+/// The client. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    clock: Clock,
+    plain: reqwest::Client,
+    /// Cannot be had on a machine without CA certificates; plain calls and key files must work there all the same.
+    tls: Result<reqwest::Client, String>,
+}
+
+impl Client {
+    /// A client whose deadlines are those of `clock`.
+    ///
+    /// Installs aws-lc-rs as the process' cryptography for TLS where nothing is installed yet.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason, where not even plain calls are possible.
+    pub fn new(clock: Clock) -> Result<Self, String> {
+        // An error means that one is installed already, which is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Without a list of trusted roots nothing of the system is read, and no https address would be believed.
+        let plain = builder().no_proxy().tls_certs_only([]).build().map_err(|error| reason(&error))?;
+        let tls = builder().build().map_err(|error| reason(&error));
+        Ok(Self { clock, plain, tls })
+    }
+
+    /// The body of the answer to `GET url`, where it is complete at `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn get(&self, url: &Url, plain: PlainHttp, deadline: Monotonic) -> Result<Vec<u8>, FetchError> {
+        let client = self.client_for(url, plain)?;
+        match self.clock.until(deadline, fetch(client, url)).await {
+            Ok(result) => result,
+            Err(Elapsed) => Err(FetchError::Timeout),
+        }
+    }
+
+    fn client_for(&self, url: &Url, plain: PlainHttp) -> Result<&reqwest::Client, FetchError> {
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(FetchError::Refused("the address holds user info"));
+        }
+        match url.scheme() {
+            "https" => self.tls.as_ref().map_err(|why| FetchError::Unreachable(why.clone())),
+            "http" if plain == PlainHttp::Anywhere || is_loopback(url) => Ok(&self.plain),
+            "http" => Err(FetchError::Refused("the address is plain http and not on this machine")),
+            _ => Err(FetchError::Refused("the address is neither https nor http")),
+        }
+    }
+}
+
+/// Whether the address is on this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether the address is link-local, or one where clouds serve a machine's own credentials.
+pub fn is_machine_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || METADATA_V4.contains(&ip),
+        IpAddr::V6(ip) => match ip.segments() {
+            // NAT64 (RFC 6052 section 2.1): an IPv4 address by another name.
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                is_machine_local(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)).into())
+            }
+            _ => ip.is_unicast_link_local() || ip == METADATA_V6,
+        },
+    }
+}
+
+/// Alibaba Cloud and Oracle Cloud; the other clouds use a link-local address.
+const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+/// Amazon.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+fn builder() -> reqwest::ClientBuilder {
+    let accept = HeaderValue::from_static("application/json, application/jwk-set+json;q=0.9");
+    reqwest::Client::builder()
+        .user_agent(concat!("bearward/", env!("CARGO_PKG_VERSION")))
+        .default_headers(HeaderMap::from_iter([(header::ACCEPT, accept)]))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(0)
+        .dns_resolver(Arc::new(Names))
+}
+
+async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, FetchError> {
+    let mut response = client.get(url.clone()).send().await.map_err(fault)?;
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(FetchError::Redirected(status.as_u16()));
+    }
+    if status != StatusCode::OK {
+        return Err(FetchError::Status(status.as_u16()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(fault)? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn fault(error: reqwest::Error) -> FetchError {
+    if error.is_connect() {
+        FetchError::Unreachable(reason(&error))
+    } else if error.is_timeout() {
+        FetchError::Timeout
+    } else {
+        FetchError::Interrupted(reason(&error))
+    }
+}
+
+/// The innermost cause: the outer ones only say that a request failed.
+fn reason(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The system's names, without the addresses of [`is_machine_local`].
+#[derive(Debug)]
+struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| !is_machine_local(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err("the name leads to no address that may be asked".into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_machine_itself() {
+        for (ip, expected) in [
+            ("169.254.169.254", true),
+            ("169.254.1.1", true),
+            ("100.100.100.200", true),
+            ("192.0.0.192", true),
+            ("fe80::1", true),
+            ("fd00:ec2::254", true),
+            ("::ffff:169.254.169.254", true),
+            ("64:ff9b::169.254.169.254", true),
+            ("127.0.0.1", false),
+            ("10.0.0.1", false),
+            ("192.0.0.1", false),
+            ("fd00::1", false),
+            ("64:ff9b::10.0.0.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(is_machine_local(ip.parse().unwrap()), expected, "{ip}");
+        }
+    }
+
+    #[test]
+    fn which_addresses_may_be_asked() {
+        let client = Client::new(Clock::system()).unwrap();
+        for (url, plain, expected) in [
+            ("http://127.0.0.1:1/", PlainHttp::Loopback, None),
+            ("http://127.255.0.3/", PlainHttp::Loopback, None),
+            ("http://[::1]/", PlainHttp::Loopback, None),
+            ("http://[::ffff:127.0.0.1]/", PlainHttp::Loopback, None),
+            ("http://LocalHost/", PlainHttp::Loopback, None),
+            ("http://keys.example.com/", PlainHttp::Anywhere, None),
+            (
+                "http://keys.example.com/",
+                PlainHttp::Loopback,
+                Some("the address is plain http and not on this machine"),
+            ),
+            (
+                "http://localhost.example.com/",
+                PlainHttp::Loopback,
+                Some("the address is plain http and not on this machine"),
+            ),
+            (
+                "http://127.0.0.1.example.com/",
+                PlainHttp::Loopback,
+                Some("the address is plain http and not on this machine"),
+            ),
+            ("ftp://127.0.0.1/", PlainHttp::Anywhere, Some("the address is neither https nor http")),
+            ("file:///etc/passwd", PlainHttp::Anywhere, Some("the address is neither https nor http")),
+            ("http://a@127.0.0.1/", PlainHttp::Anywhere, Some("the address holds user info")),
+            ("http://:b@127.0.0.1/", PlainHttp::Anywhere, Some("the address holds user info")),
+        ] {
+            let result = client.client_for(&Url::parse(url).unwrap(), plain).map(|_| ());
+            assert_eq!(result.err(), expected.map(FetchError::Refused), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_only_to_the_machine_itself_is_not_resolved() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        assert!(Names.resolve(name("localhost")).await.is_ok());
+        assert!(Names.resolve(name("169.254.169.254")).await.is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Name, help, labels and buckets of every metric: the one list.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::metrics::MetricFault;
+
+/// Every metric, registered.
+///
+/// `with_label_values` of a family panics when the number of values is not the number of labels. The labels stand here,
+/// the values in `metrics`; a test walks every path there.
+pub(super) struct Families {
+    pub(super) requests: IntCounterVec,
+    pub(super) request_duration: HistogramVec,
+    pub(super) overhead: HistogramVec,
+    pub(super) decisions: IntCounterVec,
+    pub(super) connection_errors: IntCounterVec,
+    pub(super) jwks_fetches: IntCounterVec,
+    pub(super) jwks_last_success: GaugeVec,
+    pub(super) jwks_keys: IntGaugeVec,
+    pub(super) upstream_errors: IntCounterVec,
+    pub(super) upstream_duration: HistogramVec,
+    pub(super) upstream_connections: IntGaugeVec,
+    pub(super) connections: IntGaugeVec,
+    pub(super) requests_in_flight: IntGauge,
+    pub(super) panics: IntCounter,
+    pub(super) config_reloads: IntCounterVec,
+    pub(super) config_last_reload: Gauge,
+    pub(super) config_info: IntGaugeVec,
+    pub(super) build_info: IntGaugeVec,
+    pub(super) access_dropped: IntCounter,
+    pub(super) log_dropped: IntCounter,
+}
+
+/// Upper bounds in seconds for what a caller waits for.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds in seconds for what the gateway itself takes: finer, since a good one takes well under a millisecond.
+const FINE_SECONDS: [f64; 14] =
+    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+impl Families {
+    /// Makes and registers them all.
+    pub(super) fn new(registry: &Registry) -> Result<Self, MetricFault> {
+        let add = Adder(registry);
+        Ok(Self {
+            requests: add.counters(
+                "bearward_requests_total",
+                "Requests that were answered, by the gateway or by the upstream.",
+                &["route", "method", "status", "by"],
+            )?,
+            request_duration: add.histograms(
+                "bearward_request_duration_seconds",
+                "Time from a request's head to the end of its answer.",
+                &SECONDS,
+                &["route"],
+            )?,
+            overhead: add.histograms(
+                "bearward_gateway_overhead_seconds",
+                "The part of a request's time that was spent in the gateway, not in the upstream.",
+                &FINE_SECONDS,
+                &["route"],
+            )?,
+            decisions: add.counters(
+                "bearward_decisions_total",
+                "Decisions: permitted, anonymous, or the code of the refusal; whatever the upstream then did.",
+                &["route", "issuer", "outcome"],
+            )?,
+            connection_errors: add.counters(
+                "bearward_connection_errors_total",
+                "Faults of connections, among them those found before there was a request.",
+                &["listener", "reason"],
+            )?,
+            jwks_fetches: add.counters(
+                "bearward_jwks_fetches_total",
+                "Fetches of an issuer's key set.",
+                &["issuer", "trigger", "result"],
+            )?,
+            jwks_last_success: add.vec(GaugeVec::new(
+                Opts::new(
+                    "bearward_jwks_last_success_timestamp_seconds",
+                    "When the issuer's key set was last fetched with success, in seconds since 1970.",
+                ),
+                &["issuer"],
+            ))?,
+            jwks_keys: add.gauges("bearward_jwks_keys", "Usable keys in the issuer's key set.", &["issuer"])?,
+            upstream_errors: add.counters(
+                "bearward_upstream_errors_total",
+                "Requests that the upstream did not answer, or not in full.",
+                &["upstream", "code"],
+            )?,
+            upstream_duration: add.histograms(
+                "bearward_upstream_duration_seconds",
+                "Time from handing a request to the upstream to the end of its answer.",
+                &SECONDS,
+                &["upstream"],
+            )?,
+            upstream_connections: add.gauges(
+                "bearward_upstream_connections",
+                "Open connections to the upstream.",
+                &["upstream", "state"],
+            )?,
+            connections: add.gauges("bearward_connections", "Open connections of clients.", &["listener"])?,
+            requests_in_flight: add
+                .vec(IntGauge::new("bearward_requests_in_flight", "Requests that are being worked on."))?,
+            panics: add.counter("bearward_panics_total", "Panics that were caught: defects of the gateway.")?,
+            config_reloads: add.counters(
+                "bearward_config_reloads_total",
+                "Reloads of the configuration since the start.",
+                &["result"],
+            )?,
+            config_last_reload: add.vec(Gauge::new(
+                "bearward_config_last_reload_successful",
+                "Whether the last load of the configuration was good (1) or the one before stays in force (0).",
+            ))?,
+            config_info: add.gauges(
+                "bearward_config_info",
+                "The configuration in force, by the hash of its file.",
+                &["hash"],
+            )?,
+            build_info: add.gauges("bearward_build_info", "The version that runs.", &["version"])?,
+            access_dropped: add.counter(
+                "bearward_access_lines_dropped_total",
+                "Access lines that were not written because standard output stalled or was closed.",
+            )?,
+            log_dropped: add.counter(
+                "bearward_log_lines_dropped_total",
+                "Log lines that were not written because standard error stalled or was closed.",
+            )?,
+        })
+    }
+}
+
+/// Registers what it makes.
+struct Adder<'a>(&'a Registry);
+
+impl Adder<'_> {
+    fn vec<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> Result<C, MetricFault> {
+        let made = made?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, MetricFault> {
+        self.vec(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricFault> {
+        self.vec(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricFault> {
+        self.vec(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histograms(&self, name: &str, help: &str, bounds: &[f64], labels: &[&str]) -> Result<HistogramVec, MetricFault> {
+        self.vec(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels))
+    }
+}

@@ -1,0 +1,315 @@
+//! A finished request, as the metrics and the access line tell it.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::access::{Refused, Settings};
+use super::labels::{ConnectionFault, ConnectionState, FetchResult, FetchTrigger, Labels, ReloadResult};
+use super::log::Format;
+use super::*;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn metrics() -> Metrics {
+    Metrics::new(&Labels {
+        routes: &["orders", "health"],
+        issuers: &["main"],
+        upstreams: &["orders"],
+        listeners: &["127.0.0.1:8080"],
+    })
+    .unwrap()
+}
+
+fn permitted() -> Outcome {
+    Outcome {
+        at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250),
+        method: Method::GET,
+        uri: "/orders/7?access_token=secret".parse().unwrap(),
+        route: Some(0),
+        status: StatusCode::OK,
+        by: By::Upstream,
+        decision: Decision::Permitted,
+        failure: None,
+        issuer: Some(0),
+        client: "192.0.2.7".parse().unwrap(),
+        duration: Duration::from_micros(12_345),
+        visit: Some(Visit { upstream: 0, time: Duration::from_millis(12) }),
+        request_id: HeaderValue::from_static("r-1"),
+        trace_id: Some(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
+    }
+}
+
+fn refused(code: Code) -> Outcome {
+    let status = StatusCode::from_u16(code.facts().status).unwrap();
+    Outcome {
+        status,
+        by: By::Gateway,
+        decision: Decision::Refused(code),
+        issuer: None,
+        visit: None,
+        trace_id: None,
+        ..permitted()
+    }
+}
+
+/// The lines of the metrics that begin with `family` and are neither comment nor bucket.
+fn samples(metrics: &Metrics, family: &str) -> Vec<String> {
+    let text = metrics.render();
+    text.lines().filter(|line| line.starts_with(family) && !line.contains("_bucket{")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_permitted_request_counts_once_everywhere() {
+    let telemetry = Telemetry { metrics: metrics(), access: None };
+    permitted().record(&telemetry);
+    permitted().record(&telemetry);
+    let of = |family| samples(&telemetry.metrics, family);
+    assert_eq!(
+        of("bearward_requests_total"),
+        [r#"bearward_requests_total{by="upstream",method="GET",route="orders",status="200"} 2"#]
+    );
+    assert_eq!(
+        of("bearward_decisions_total"),
+        [r#"bearward_decisions_total{issuer="main",outcome="permitted",route="orders"} 2"#]
+    );
+    assert_eq!(
+        of("bearward_request_duration_seconds"),
+        [
+            r#"bearward_request_duration_seconds_sum{route="orders"} 0.02469"#,
+            r#"bearward_request_duration_seconds_count{route="orders"} 2"#
+        ]
+    );
+    assert_eq!(
+        of("bearward_gateway_overhead_seconds"),
+        [
+            r#"bearward_gateway_overhead_seconds_sum{route="orders"} 0.00069"#,
+            r#"bearward_gateway_overhead_seconds_count{route="orders"} 2"#
+        ]
+    );
+    assert_eq!(
+        of("bearward_upstream_duration_seconds"),
+        [
+            r#"bearward_upstream_duration_seconds_sum{upstream="orders"} 0.024"#,
+            r#"bearward_upstream_duration_seconds_count{upstream="orders"} 2"#
+        ]
+    );
+    assert!(of("bearward_upstream_errors_total").is_empty());
+}
+
+#[test]
+fn what_a_caller_chooses_makes_no_label() {
+    let telemetry = Telemetry { metrics: metrics(), access: None };
+    let outcome = Outcome {
+        method: "BREW".parse().unwrap(),
+        uri: "/%7Broute%7D".parse().unwrap(),
+        route: None,
+        ..refused(Code::RouteUnknown)
+    };
+    outcome.record(&telemetry);
+    Outcome { status: StatusCode::from_u16(599).unwrap(), ..permitted() }.record(&telemetry);
+    // An index that is none of ours is not known either.
+    Outcome { route: Some(2), issuer: Some(1), ..permitted() }.record(&telemetry);
+    assert_eq!(
+        samples(&telemetry.metrics, "bearward_requests_total"),
+        [
+            r#"bearward_requests_total{by="gateway",method="other",route="none",status="404"} 1"#,
+            r#"bearward_requests_total{by="upstream",method="GET",route="none",status="200"} 1"#,
+            r#"bearward_requests_total{by="upstream",method="GET",route="orders",status="5xx"} 1"#,
+        ]
+    );
+    assert_eq!(
+        samples(&telemetry.metrics, "bearward_decisions_total"),
+        [
+            r#"bearward_decisions_total{issuer="main",outcome="permitted",route="orders"} 1"#,
+            r#"bearward_decisions_total{issuer="none",outcome="permitted",route="none"} 1"#,
+            r#"bearward_decisions_total{issuer="none",outcome="route_unknown",route="none"} 1"#,
+        ]
+    );
+}
+
+#[test]
+fn an_upstream_that_fails_leaves_the_decision_alone() {
+    let telemetry = Telemetry { metrics: metrics(), access: None };
+    Outcome {
+        status: StatusCode::GATEWAY_TIMEOUT,
+        by: By::Gateway,
+        failure: Some(Code::UpstreamTimeout),
+        ..permitted()
+    }
+    .record(&telemetry);
+    // A body that came too slowly is not the upstream's fault.
+    Outcome {
+        status: StatusCode::REQUEST_TIMEOUT,
+        by: By::Gateway,
+        failure: Some(Code::RequestTimeout),
+        ..permitted()
+    }
+    .record(&telemetry);
+    assert_eq!(
+        samples(&telemetry.metrics, "bearward_decisions_total"),
+        [r#"bearward_decisions_total{issuer="main",outcome="permitted",route="orders"} 2"#]
+    );
+    assert_eq!(
+        samples(&telemetry.metrics, "bearward_upstream_errors_total"),
+        [r#"bearward_upstream_errors_total{code="upstream_timeout",upstream="orders"} 1"#]
+    );
+}
+
+#[test]
+fn what_lasts_is_counted_while_it_lasts() {
+    let metrics = metrics();
+    let one = |family: &str| samples(&metrics, family).concat();
+    let (request, connection) = (metrics.request_started(), metrics.connection_opened(0));
+    let idle = metrics.upstream_connection(0, ConnectionState::Idle);
+    assert_eq!(one("bearward_requests_in_flight"), "bearward_requests_in_flight 1");
+    assert_eq!(one("bearward_connections"), r#"bearward_connections{listener="127.0.0.1:8080"} 1"#);
+    assert_eq!(
+        samples(&metrics, "bearward_upstream_connections"),
+        [
+            r#"bearward_upstream_connections{state="active",upstream="orders"} 0"#,
+            r#"bearward_upstream_connections{state="idle",upstream="orders"} 1"#
+        ]
+    );
+    drop((request, connection, idle));
+    assert_eq!(one("bearward_requests_in_flight"), "bearward_requests_in_flight 0");
+    assert_eq!(one("bearward_connections"), r#"bearward_connections{listener="127.0.0.1:8080"} 0"#);
+    assert!(metrics.connection_opened(1).is_none());
+}
+
+#[test]
+fn every_metric_of_the_contract_is_there_with_its_labels() {
+    let telemetry = Telemetry { metrics: metrics(), access: None };
+    let metrics = &telemetry.metrics;
+    permitted().record(&telemetry);
+    Outcome { failure: Some(Code::UpstreamUnreachable), ..permitted() }.record(&telemetry);
+    metrics.connection_failed(0, ConnectionFault::HeadTimeout);
+    metrics.jwks_fetched(0, FetchTrigger::UnknownKid, FetchResult::Timeout);
+    metrics.jwks_replaced(0, 3, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    metrics.panicked();
+    metrics.config_in_force("0123abcd");
+    metrics.config_reloaded(ReloadResult::Failure);
+    let text = metrics.render();
+    let version = env!("CARGO_PKG_VERSION");
+    for sample in [
+        r#"bearward_connection_errors_total{listener="127.0.0.1:8080",reason="head_timeout"} 1"#,
+        r#"bearward_jwks_fetches_total{issuer="main",result="timeout",trigger="unknown_kid"} 1"#,
+        r#"bearward_jwks_last_success_timestamp_seconds{issuer="main"} 1700000000"#,
+        r#"bearward_jwks_keys{issuer="main"} 3"#,
+        r#"bearward_upstream_errors_total{code="upstream_unreachable",upstream="orders"} 1"#,
+        "bearward_panics_total 1",
+        r#"bearward_config_reloads_total{result="failure"} 1"#,
+        r#"bearward_config_reloads_total{result="success"} 0"#,
+        "bearward_config_last_reload_successful 0",
+        r#"bearward_config_info{hash="0123abcd"} 1"#,
+        &format!(r#"bearward_build_info{{version="{version}"}} 1"#),
+        "bearward_access_lines_dropped_total 0",
+        "bearward_log_lines_dropped_total 0",
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample} is not in\n{text}");
+    }
+    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name} is not in\n{text}");
+    }
+    metrics.config_in_force("4567");
+    assert_eq!(samples(metrics, "bearward_config_info"), [r#"bearward_config_info{hash="4567"} 1"#]);
+}
+
+/// A pipe that keeps what was written.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that these outcomes leave.
+fn lines(settings: Settings, outcomes: &[Outcome]) -> Vec<String> {
+    let kept = Kept::default();
+    let metrics = metrics();
+    let access = AccessLog::start(settings, kept.clone(), metrics.access_lines_dropped()).unwrap();
+    let telemetry = Telemetry { metrics, access: Some(access) };
+    for outcome in outcomes {
+        outcome.record(&telemetry);
+    }
+    telemetry.access.unwrap().flush(SOON);
+    let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+const JSON: Settings = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
+
+#[test]
+fn an_access_line_has_exactly_the_fields_of_the_contract() {
+    let written = lines(JSON, &[permitted(), Outcome { route: None, ..refused(Code::RouteUnknown) }]);
+    let parsed: Vec<Value> = written.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        parsed,
+        [
+            json!({
+                "timestamp": "2023-11-14T22:13:20.250Z",
+                "http.request.method": "GET",
+                "url.path": "/orders/7",
+                "http.route": "orders",
+                "http.response.status_code": 200,
+                "client.address": "192.0.2.7",
+                "duration_ms": 12.345,
+                "request_id": "r-1",
+                "outcome": "permitted",
+                "code": null,
+                "issuer": "main",
+                "trace_id": "0af7651916cd43dd8448eb211c80319c",
+            }),
+            json!({
+                "timestamp": "2023-11-14T22:13:20.250Z",
+                "http.request.method": "GET",
+                "url.path": "/orders/7",
+                "http.route": null,
+                "http.response.status_code": 404,
+                "client.address": "192.0.2.7",
+                "duration_ms": 12.345,
+                "request_id": "r-1",
+                "outcome": "refused",
+                "code": "route_unknown",
+                "issuer": null,
+                "trace_id": null,
+            }),
+        ]
+    );
+}
+
+#[test]
+fn an_access_line_for_people_has_them_too() {
+    let failed = Outcome {
+        status: StatusCode::BAD_GATEWAY,
+        by: By::Gateway,
+        failure: Some(Code::UpstreamUnreachable),
+        uri: "/a=b".parse().unwrap(),
+        trace_id: None,
+        ..permitted()
+    };
+    assert_eq!(
+        lines(Settings { format: Format::Text, ..JSON }, &[failed]),
+        ["timestamp=2023-11-14T22:13:20.250Z http.request.method=GET url.path=\"/a=b\" http.route=orders \
+          http.response.status_code=502 client.address=192.0.2.7 duration_ms=12.345 request_id=r-1 outcome=permitted \
+          code=upstream_unreachable issuer=main trace_id=-"]
+    );
+}
+
+#[test]
+fn a_sample_leaves_no_refusal_out() {
+    let outcomes: Vec<Outcome> = (0..100).flat_map(|_| [permitted(), refused(Code::TokenExpired)]).collect();
+    let count = |settings, text: &str| lines(settings, &outcomes).iter().filter(|line| line.contains(text)).count();
+    let none = Settings { sample: 0.0, ..JSON };
+    assert_eq!(count(none, r#""outcome":"permitted""#), 0);
+    assert_eq!(count(none, r#""code":"token_expired""#), 100);
+    assert_eq!(count(Settings { refused: Refused::Sampled, ..none }, "outcome"), 0);
+}

@@ -1,0 +1,604 @@
+//! Key sets: fetched ahead of need, joined, bounded, kept through outages; every lie of an issuer has its outcome.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bearward::policy::issuer::IssuerId;
+use bearward::policy::jwk::{JwkSet, Selection};
+use bearward::policy::jwt::Algorithm;
+use bearward::policy::reject::{Code, Reject};
+use bearward::remote::clock::{Clock, Hands};
+use bearward::remote::http::{Client, PlainHttp};
+use bearward::remote::jwks::source::{KeySource, Origin};
+use bearward::remote::jwks::{FetchEvent, KeySets, PATIENCE};
+use bearward::telemetry::labels::{FetchResult, FetchTrigger};
+use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::harness::issuer::{Answer, Document, Issuer};
+use crate::harness::mint::{Key, jwk_set, unusable_jwks};
+
+const ID: IssuerId = IssuerId(0);
+const START: Duration = Duration::from_secs(1_800_000_000);
+const REFRESH: Duration = Duration::from_secs(300);
+const COOLDOWN: Duration = Duration::from_secs(10);
+const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// A key engine for one issuer, with the clock in our hands.
+struct World {
+    sets: Arc<KeySets>,
+    hands: Hands,
+    events: mpsc::UnboundedReceiver<FetchEvent>,
+}
+
+impl World {
+    /// An engine that has just been started.
+    fn start(issuer: &str, origin: Origin) -> Self {
+        let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + START);
+        let (sender, events) = mpsc::unbounded_channel();
+        let source = KeySource {
+            name: "main".to_owned(),
+            issuer: issuer.to_owned(),
+            origin,
+            plain_http: PlainHttp::Loopback,
+            refresh: REFRESH,
+            cooldown: COOLDOWN,
+            max_stale: MAX_STALE,
+        };
+        let client = Client::new(clock.clone()).unwrap();
+        let observer = Arc::new(move |event| {
+            // The test may be over.
+            let _ = sender.send(event);
+        });
+        let sets = KeySets::start(&Handle::current(), clock, vec![Some(source)], &client, &(observer as _));
+        Self { sets, hands, events }
+    }
+
+    /// An engine that finds the keys by discovery.
+    fn of(issuer: &Issuer) -> Self {
+        Self::start(&issuer.url(), Origin::discovered(&issuer.url()).unwrap())
+    }
+
+    /// An engine that was told where the keys are.
+    fn at_keys_of(issuer: &Issuer) -> Self {
+        Self::start(&issuer.url(), Origin::Uri(issuer.url_of(Document::Keys).parse().unwrap()))
+    }
+
+    /// The next fetch that ends.
+    async fn event(&mut self) -> FetchEvent {
+        patiently(self.events.recv()).await.unwrap()
+    }
+
+    async fn expect(&mut self, trigger: FetchTrigger, result: FetchResult, keys: usize) {
+        let event = self.event().await;
+        assert_eq!((event.trigger, event.result, event.keys), (trigger, result, keys));
+    }
+
+    /// Lets the time of the next refresh come.
+    async fn refresh(&mut self, result: FetchResult, keys: usize) {
+        self.hands.advance(REFRESH);
+        self.expect(FetchTrigger::Refresh, result, keys).await;
+    }
+
+    /// How a token with this `kid` fares, as the gateway asks: the set that is there, then at most one refetch.
+    async fn ask(&self, kid: &str) -> Result<(), Code> {
+        ask(&self.sets, kid).await
+    }
+
+    fn no_more_events(&mut self) {
+        assert_eq!(self.events.try_recv().ok(), None);
+    }
+}
+
+async fn ask(sets: &KeySets, kid: &str) -> Result<(), Code> {
+    let has = |set: &JwkSet| {
+        let kid = Some(kid);
+        [Algorithm::ES256, Algorithm::RS256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDSA]
+            .into_iter()
+            .any(|algorithm| matches!(set.select(kid, algorithm), Selection::Keys(_)))
+    };
+    if sets.current(ID).is_some_and(|set| has(&set)) {
+        return Ok(());
+    }
+    match sets.refetch(ID).await {
+        Ok(set) if has(&set) => Ok(()),
+        Ok(_) => Err(Code::KeyUnknown),
+        Err(reject) => Err(reject.code()),
+    }
+}
+
+async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("this does not come")
+}
+
+fn known(world: &World) -> usize {
+    world.sets.current(ID).map_or(0, |set| set.len())
+}
+
+#[tokio::test]
+async fn keys_come_by_discovery_and_are_refreshed() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    let event = world.event().await;
+    let at = SystemTime::UNIX_EPOCH + START;
+    let expected = FetchEvent { issuer: ID, trigger: FetchTrigger::Start, result: FetchResult::Success, keys: 1, at };
+    assert_eq!(event, expected);
+    assert!(world.sets.seen(ID));
+    assert_eq!(world.ask("a").await, Ok(()));
+
+    issuer.rotate(&[Key::p256("b"), Key::p256("c")]);
+    world.refresh(FetchResult::Success, 2).await;
+    assert_eq!((world.ask("b").await, world.ask("c").await), (Ok(()), Ok(())));
+    assert_eq!(world.ask("a").await, Err(Code::KeyUnknown));
+    assert_eq!((issuer.requests(Document::Discovery), issuer.requests(Document::Keys)), (2, 2));
+}
+
+/// The refresh comes at its time and up to a tenth before, never much earlier and never a second time.
+#[tokio::test]
+async fn a_refresh_waits_for_its_time() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::at_keys_of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(REFRESH.mul_f64(0.89));
+    // A round trip of another kind gives a premature refresh the time to show itself.
+    assert_eq!(world.ask("b").await, Err(Code::KeyUnknown));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
+    // The refetch began a new period.
+    world.hands.advance(REFRESH.mul_f64(0.89));
+    assert_eq!(world.ask("b").await, Err(Code::KeyUnknown));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
+    world.refresh(FetchResult::Success, 1).await;
+    world.no_more_events();
+    assert_eq!(issuer.requests(Document::Keys), 4);
+}
+
+#[tokio::test]
+async fn every_kind_of_key_is_usable() {
+    let keys = crate::harness::mint::Family::ALL.map(|family| Key::new(family, family.algorithm()));
+    let issuer = Issuer::start(&keys).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 5).await;
+    for key in keys {
+        assert_eq!(world.ask(key.kid).await, Ok(()), "{}", key.kid);
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_works_at_its_first_token() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(COOLDOWN);
+    issuer.rotate(&[Key::p256("a"), Key::p256("b")]);
+    assert_eq!(world.ask("b").await, Ok(()));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 2).await;
+}
+
+#[tokio::test]
+async fn within_the_cooldown_after_a_success_a_kid_is_unknown_without_a_fetch() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.rotate(&[Key::p256("b")]);
+    world.hands.advance(COOLDOWN - Duration::from_millis(1));
+    assert_eq!(world.ask("b").await, Err(Code::KeyUnknown));
+    assert_eq!(issuer.requests(Document::Keys), 1);
+    world.hands.advance(Duration::from_millis(1));
+    assert_eq!(world.ask("b").await, Ok(()));
+    assert_eq!(issuer.requests(Document::Keys), 2);
+}
+
+#[tokio::test]
+async fn within_the_cooldown_after_a_failure_keys_are_unavailable_without_a_fetch() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::at_keys_of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(COOLDOWN);
+    issuer.answer(Document::Keys, Answer::Status(500));
+    assert_eq!(world.ask("b").await, Err(Code::KeysUnavailable));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Status, 1).await;
+
+    issuer.rotate(&[Key::p256("b")]);
+    let reject = world.sets.refetch(ID).await.unwrap_err();
+    let expected = Reject::KeysUnavailable {
+        issuer: "main".to_owned(),
+        why: format!("{}: the answer has status 500", issuer.url_of(Document::Keys)),
+        retry_after: COOLDOWN.as_secs(),
+    };
+    assert_eq!(reject, expected);
+    assert_eq!(issuer.requests(Document::Keys), 2);
+    assert_eq!(world.ask("a").await, Ok(()));
+    world.no_more_events();
+}
+
+/// The wall clock is set back by a year: cooldown, refresh and age go by the other one.
+#[tokio::test]
+async fn the_wall_clock_does_not_move_the_cooldown() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.set_wall(SystemTime::UNIX_EPOCH + START - Duration::from_secs(365 * 86400));
+    issuer.rotate(&[Key::p256("b")]);
+    assert_eq!(world.ask("b").await, Err(Code::KeyUnknown));
+    world.hands.advance(COOLDOWN);
+    assert_eq!(world.ask("b").await, Ok(()));
+    assert_eq!(known(&world), 1);
+}
+
+/// A thousand tokens with a thousand unknown kids, from several threads: one fetch, and none in the cooldown after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_storm_of_unknown_kids_makes_one_fetch() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(COOLDOWN);
+    for fetches in [2, 3] {
+        let storm: Vec<_> = (0..1000)
+            .map(|number| {
+                let sets = Arc::clone(&world.sets);
+                tokio::spawn(async move { ask(&sets, &format!("kid-{number}")).await })
+            })
+            .collect();
+        for token in storm {
+            assert_eq!(patiently(token).await.unwrap(), Err(Code::KeyUnknown));
+        }
+        assert_eq!(world.ask("again").await, Err(Code::KeyUnknown));
+        assert_eq!(issuer.requests(Document::Keys), fetches);
+        world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
+        world.no_more_events();
+        world.hands.advance(COOLDOWN);
+    }
+}
+
+#[tokio::test]
+async fn known_keys_do_not_wait_for_a_slow_fetch() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.hold();
+    world.hands.advance(REFRESH);
+    patiently(issuer.asked(Document::Discovery, 2)).await;
+    assert_eq!(world.ask("a").await, Ok(()));
+    assert_eq!(known(&world), 1);
+    issuer.release();
+    world.expect(FetchTrigger::Refresh, FetchResult::Success, 1).await;
+}
+
+/// The caller who began a fetch leaves: the fetch goes on, and the next caller has its result.
+#[tokio::test]
+async fn a_refetch_survives_the_caller_who_began_it() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::at_keys_of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(COOLDOWN);
+    issuer.rotate(&[Key::p256("b")]);
+    issuer.hold();
+    let sets = Arc::clone(&world.sets);
+    let first = tokio::spawn(async move { ask(&sets, "b").await });
+    patiently(issuer.asked(Document::Keys, 2)).await;
+    let sets = Arc::clone(&world.sets);
+    let second = tokio::spawn(async move { ask(&sets, "b").await });
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    issuer.release();
+    assert_eq!(patiently(second).await.unwrap(), Ok(()));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
+    assert_eq!(issuer.requests(Document::Keys), 2);
+}
+
+/// A fetch that takes longer than 5 s, discovery included, has failed; who waits for it is told then.
+#[tokio::test]
+async fn a_caller_waits_five_seconds_at_most() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(COOLDOWN);
+    issuer.rotate(&[Key::p256("b")]);
+    issuer.hold();
+    let sets = Arc::clone(&world.sets);
+    let caller = tokio::spawn(async move { ask(&sets, "b").await });
+    patiently(issuer.asked(Document::Discovery, 2)).await;
+    world.hands.advance(PATIENCE - Duration::from_millis(1));
+    assert_eq!(world.ask("a").await, Ok(()));
+    assert!(!caller.is_finished());
+    world.hands.advance(Duration::from_millis(1));
+    assert_eq!(patiently(caller).await.unwrap(), Err(Code::KeysUnavailable));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Timeout, 1).await;
+}
+
+/// Requests of another runtime, on another thread, join the fetch of the control runtime.
+#[tokio::test]
+async fn a_worker_of_another_runtime_joins() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    world.hands.advance(COOLDOWN);
+    issuer.rotate(&[Key::p256("b")]);
+    let sets = Arc::clone(&world.sets);
+    let worker = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(ask(&sets, "b"))
+    });
+    assert_eq!(patiently(worker).await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_request_during_the_first_fetch_awaits_it() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    issuer.hold();
+    let mut world = World::of(&issuer);
+    let sets = Arc::clone(&world.sets);
+    let early = tokio::spawn(async move { ask(&sets, "a").await });
+    patiently(issuer.asked(Document::Discovery, 1)).await;
+    assert!(!world.sets.seen(ID));
+    issuer.release();
+    assert_eq!(patiently(early).await.unwrap(), Ok(()));
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    assert_eq!(issuer.requests(Document::Keys), 1);
+}
+
+/// Down at start: 503, not ready; the tries come sooner than a refresh, and the first success ends it.
+#[tokio::test]
+async fn an_issuer_that_is_down_at_start_is_tried_again() {
+    let mut issuer = Issuer::start(&[Key::p256("a")]).await;
+    issuer.down().await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Unreachable, 0).await;
+    assert_eq!(world.ask("a").await, Err(Code::KeysUnavailable));
+    assert!(!world.sets.seen(ID));
+    for wait in [1, 2, 4, 5, 5] {
+        world.hands.advance(Duration::from_secs(wait));
+        world.expect(FetchTrigger::Start, FetchResult::Unreachable, 0).await;
+    }
+    issuer.up();
+    world.hands.advance(Duration::from_secs(5));
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    assert_eq!(world.ask("a").await, Ok(()));
+    assert!(world.sets.seen(ID));
+}
+
+/// Down after a good fetch: the last good set serves for `max_stale`, then 503; readiness is unmoved.
+#[tokio::test]
+async fn the_last_good_set_serves_until_it_is_too_old() {
+    let mut issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.down().await;
+    world.hands.advance(MAX_STALE - Duration::from_millis(1));
+    world.expect(FetchTrigger::Refresh, FetchResult::Unreachable, 1).await;
+    assert_eq!(world.ask("a").await, Ok(()));
+    world.hands.advance(Duration::from_millis(1));
+    assert_eq!(world.ask("a").await, Err(Code::KeysUnavailable));
+    assert!(world.sets.seen(ID));
+    world.hands.advance(Duration::from_secs(1));
+    world.expect(FetchTrigger::Refresh, FetchResult::Unreachable, 0).await;
+
+    issuer.up();
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Refresh, FetchResult::Success, 1).await;
+    assert_eq!(world.ask("a").await, Ok(()));
+}
+
+/// While a set serves, the waits after failures grow up to `refresh`.
+#[tokio::test]
+async fn failures_space_out_the_tries() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::at_keys_of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.answer(Document::Keys, Answer::Status(503));
+    world.refresh(FetchResult::Status, 1).await;
+    for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+        world.hands.advance(Duration::from_secs(wait));
+        world.expect(FetchTrigger::Refresh, FetchResult::Status, 1).await;
+    }
+    issuer.rotate(&[Key::p256("a"), Key::p256("b")]);
+    world.refresh(FetchResult::Success, 2).await;
+    world.no_more_events();
+}
+
+/// Each lie about the key set, after a good fetch and before any: never a key, never the end of the engine.
+#[tokio::test]
+async fn lies_about_the_key_set() {
+    let good = jwk_set(&[Key::p256("a")]).to_string();
+    let huge = format!(r#"{{"keys":[],"padding":"{}"}}"#, "x".repeat(10 * 1024 * 1024));
+    let deep = format!(r#"{{"keys":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    for (name, answer, result) in [
+        ("html", Answer::html(), FetchResult::Malformed),
+        ("no JSON", Answer::text("keys"), FetchResult::Malformed),
+        ("nothing", Answer::text(""), FetchResult::Malformed),
+        ("half of it", Answer::text(&good[..good.len() / 2]), FetchResult::Malformed),
+        ("an array", Answer::text("[]"), FetchResult::Malformed),
+        ("no keys member", Answer::text("{}"), FetchResult::Malformed),
+        ("keys of another type", Answer::text(r#"{"keys":{}}"#), FetchResult::Malformed),
+        ("deep", Answer::text(&deep), FetchResult::Malformed),
+        ("an empty set", Answer::text(r#"{"keys":[]}"#), FetchResult::NoUsableKeys),
+        ("unusable keys only", Answer::json(&json!({ "keys": unusable_jwks() })), FetchResult::NoUsableKeys),
+        ("10 MB", Answer::text(&huge), FetchResult::TooLarge),
+        ("endless", Answer::Endless, FetchResult::TooLarge),
+        ("broken off", Answer::Truncated(good.clone().into_bytes()), FetchResult::Unreachable),
+        ("no HTTP", Answer::Garbage, FetchResult::Unreachable),
+        ("error", Answer::Status(500), FetchResult::Status),
+        ("not found", Answer::Status(404), FetchResult::Status),
+        ("no content", Answer::Status(204), FetchResult::Status),
+    ] {
+        let issuer = Issuer::start(&[Key::p256("a")]).await;
+        issuer.answer(Document::Keys, answer.clone());
+        let mut world = World::of(&issuer);
+        let event = world.event().await;
+        assert_eq!((event.result, event.keys), (result, 0), "{name}, at first");
+        assert_eq!(world.ask("a").await, Err(Code::KeysUnavailable), "{name}, at first");
+
+        issuer.rotate(&[Key::p256("a")]);
+        world.hands.advance(Duration::from_secs(1));
+        world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+
+        issuer.answer(Document::Keys, answer);
+        world.hands.advance(REFRESH);
+        let event = world.event().await;
+        assert_eq!((event.result, event.keys), (result, 1), "{name}, later");
+        assert_eq!(world.ask("a").await, Ok(()), "{name}, later");
+    }
+}
+
+/// An answer that begins and never goes on costs 5 s, and is given up then.
+#[tokio::test]
+async fn a_stalled_answer_is_given_up() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    issuer.answer(Document::Keys, Answer::Stalled);
+    let mut world = World::of(&issuer);
+    patiently(issuer.asked(Document::Keys, 1)).await;
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Timeout, 0).await;
+    issuer.rotate(&[Key::p256("a")]);
+    world.hands.advance(Duration::from_secs(1));
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let elsewhere = Issuer::start(&[Key::p256("evil")]).await;
+    for document in [Document::Discovery, Document::Keys] {
+        let issuer = Issuer::start(&[Key::p256("a")]).await;
+        issuer.answer(document, Answer::Redirect(elsewhere.url_of(document)));
+        let mut world = World::of(&issuer);
+        world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;
+    }
+    assert_eq!((elsewhere.requests(Document::Discovery), elsewhere.requests(Document::Keys)), (0, 0));
+}
+
+/// Each lie of the discovery document: nothing is asked of where it points.
+#[tokio::test]
+async fn lies_of_discovery() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let truth = issuer.metadata();
+    let with = |member: &str, value: &str| {
+        let mut document = truth.clone();
+        document[member] = json!(value);
+        Answer::json(&document)
+    };
+    let repeated = format!(r#"{{"issuer":"https://evil.example",{}"#, &truth.to_string()[1..]);
+    for (name, answer, result) in [
+        ("another issuer", with("issuer", "https://evil.example"), FetchResult::IssuerMismatch),
+        ("a slash more", with("issuer", &format!("{}/", issuer.url())), FetchResult::IssuerMismatch),
+        ("issuer in capitals", with("issuer", &issuer.url().to_uppercase()), FetchResult::IssuerMismatch),
+        ("two issuers", Answer::text(&repeated), FetchResult::Malformed),
+        ("html", Answer::html(), FetchResult::Malformed),
+        ("no address", Answer::json(&json!({ "issuer": issuer.url() })), FetchResult::Malformed),
+        ("another scheme", with("jwks_uri", "https://localhost/keys"), FetchResult::Refused),
+        ("a file", with("jwks_uri", "file:///etc/hostname"), FetchResult::Refused),
+        ("metadata service", with("jwks_uri", "http://169.254.169.254/keys"), FetchResult::Refused),
+        ("link-local", with("jwks_uri", "http://[fe80::1]/keys"), FetchResult::Refused),
+        ("plain http elsewhere", with("jwks_uri", "http://keys.example.com/"), FetchResult::Refused),
+        ("user info", with("jwks_uri", &issuer.url_of(Document::Keys).replace("//", "//u:p@")), FetchResult::Refused),
+        ("10 MB", Answer::text(&" ".repeat(10 * 1024 * 1024)), FetchResult::TooLarge),
+        ("endless", Answer::Endless, FetchResult::TooLarge),
+    ] {
+        issuer.answer(Document::Discovery, answer);
+        let mut world = World::of(&issuer);
+        let event = world.event().await;
+        assert_eq!((event.result, event.keys), (result, 0), "{name}");
+        assert_eq!(world.ask("a").await, Err(Code::KeysUnavailable), "{name}");
+    }
+    assert_eq!(issuer.requests(Document::Keys), 0);
+}
+
+/// An issuer may move its keys: the new address is learned at the next fetch.
+#[tokio::test]
+async fn a_moved_key_set_is_found() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let other = Issuer::start(&[Key::p256("b")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    let mut document = issuer.metadata();
+    document["jwks_uri"] = json!(other.url_of(Document::Keys));
+    issuer.answer(Document::Discovery, Answer::json(&document));
+    world.refresh(FetchResult::Success, 1).await;
+    assert_eq!(world.ask("b").await, Ok(()));
+}
+
+/// One bad key does not spoil the set: it is left out and not counted.
+#[tokio::test]
+async fn bad_keys_do_not_spoil_the_set() {
+    let issuer = Issuer::start(&[]).await;
+    let mut keys = unusable_jwks();
+    let bad: Vec<String> = keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect();
+    keys.insert(2, Key::p256("a").jwk());
+    keys.push(Key::rsa("b").jwk());
+    issuer.answer(Document::Keys, Answer::json(&json!({ "keys": keys })));
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 2).await;
+    assert_eq!((world.ask("a").await, world.ask("b").await), (Ok(()), Ok(())));
+    for kid in bad {
+        assert_eq!(world.ask(&kid).await, Err(Code::KeyUnknown), "{kid}");
+    }
+}
+
+#[tokio::test]
+async fn two_keys_of_one_kid_are_both_candidates() {
+    let issuer = Issuer::start(&[Key::p256("a"), Key::p256("b").named("a"), Key::rsa("c").named("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 3).await;
+    let set = world.sets.current(ID).unwrap();
+    let found = |algorithm| match set.select(Some("a"), algorithm) {
+        Selection::Keys(keys) => keys.len(),
+        Selection::Unknown | Selection::Undecided | Selection::Misfit => 0,
+    };
+    assert_eq!((found(Algorithm::ES256), found(Algorithm::RS256), found(Algorithm::EdDSA)), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn a_file_is_read_at_start_at_refresh_and_for_an_unknown_kid() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let write = |keys: &[Key]| std::fs::write(&path, jwk_set(keys).to_string()).unwrap();
+    write(&[Key::p256("a")]);
+    let mut world = World::start("https://login.example.com", Origin::File(path.clone()));
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    assert_eq!(world.ask("a").await, Ok(()));
+
+    write(&[Key::p256("a"), Key::p256("b")]);
+    world.refresh(FetchResult::Success, 2).await;
+
+    write(&[Key::p256("c")]);
+    world.hands.advance(COOLDOWN);
+    assert_eq!(world.ask("c").await, Ok(()));
+    world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
+
+    std::fs::write(&path, vec![b' '; 1024 * 1024 + 1]).unwrap();
+    world.refresh(FetchResult::TooLarge, 1).await;
+    std::fs::remove_file(&path).unwrap();
+    world.hands.advance(Duration::from_secs(1));
+    world.expect(FetchTrigger::Refresh, FetchResult::File, 1).await;
+    assert_eq!(world.ask("c").await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_leaves_the_engine_alive() {
+    let mut world = World::start("https://login.example.com", Origin::File(PathBuf::from("/nowhere/keys.json")));
+    world.expect(FetchTrigger::Start, FetchResult::File, 0).await;
+    assert_eq!(world.ask("a").await, Err(Code::KeysUnavailable));
+}
+
+/// Plain http to another machine is not even tried, unless the operator allowed it.
+#[tokio::test]
+async fn plain_http_stays_on_this_machine() {
+    let url = "http://192.0.2.1/keys".parse().unwrap();
+    let mut world = World::start("http://192.0.2.1", Origin::Uri(url));
+    world.expect(FetchTrigger::Start, FetchResult::Refused, 0).await;
+}
+
+/// Dropped, the engine asks no more.
+#[tokio::test]
+async fn a_dropped_engine_stops() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::at_keys_of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    let World { sets, hands, mut events } = world;
+    drop(sets);
+    // The observer goes with the keeper.
+    assert_eq!(patiently(events.recv()).await, None);
+    hands.advance(REFRESH);
+    assert_eq!(issuer.requests(Document::Keys), 1);
+}
