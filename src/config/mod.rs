@@ -1,1 +1,88 @@
-//! The configuration file, read once into one immutable model.
+//! The configuration: one TOML file, read once with the files it names, into one immutable [`Config`].
+//!
+//! ```text
+//! options   every option, once: key, type, default, meaning
+//! declare   what is made of a declaration: the raw mirror, its reader, "did you mean"
+//! syntax    text -> TOML with places
+//! read      how each type is read; units: durations and sizes
+//! build     raw -> Config: whether the values fit each other, and what policy says of them
+//! report    the problems as file:line:column, for people and machines
+//! example   config.example.toml; describe: the effective policy of every route
+//! ```
+//!
+//! A file that is wrong is refused whole, and every fault is reported at once: no step returns early, and an option that
+//! is not declared is a fault. Nothing of this is looked at again while requests are served.
+
+mod build;
+mod declare;
+mod describe;
+mod example;
+mod fault;
+mod model;
+mod nearest;
+mod options;
+mod read;
+mod report;
+mod syntax;
+mod units;
+mod upstream_address;
+
+use std::path::Path;
+
+use self::declare::{Opt, Read, Rule};
+pub use self::describe::Description;
+pub use self::example::example;
+use self::fault::Faults;
+pub use self::fault::{Problem, Severity};
+pub use self::model::{
+    AccessLog, Address, Admin, Authorization, Config, Drain, Issuer, KeySource, Limits, Log, LogFormat, LogLevel,
+    RefusalLog, Server, Upstream,
+};
+pub use self::report::Report;
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What should be known of it: no faults, perhaps warnings.
+    pub warnings: Report,
+}
+
+impl Config {
+    /// Reads the file and the files it names; relative paths in it are relative to the file.
+    ///
+    /// # Errors
+    ///
+    /// The report on every fault of the file, or on why it cannot be read.
+    pub fn load(path: &Path) -> Result<Loaded, Report> {
+        let bytes = std::fs::read(path).map_err(|why| {
+            Report::unreadable(
+                path,
+                format!("cannot be read: {why}"),
+                "name the file with --config, or BEARWARD_CONFIG",
+            )
+        })?;
+        let source = String::from_utf8(bytes).map_err(|wrong| {
+            let line = wrong.as_bytes()[..wrong.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            Report::unreadable(path, format!("line {line} is not UTF-8"), "save the file as UTF-8")
+        })?;
+        let mut faults = Faults::default();
+        let config = read(&source, path.parent().unwrap_or(Path::new("")), &mut faults);
+        let report = Report::new(path, &source, faults);
+        match config {
+            Some(config) if report.faults() == 0 => Ok(Loaded { config, warnings: report }),
+            Some(_) | None => Err(report),
+        }
+    }
+}
+
+/// The whole way from text to model. Nothing here stops at a fault.
+fn read(source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
+    let (document, broken) = syntax::parse(source);
+    let root = Opt { name: "", doc: "", rule: Rule::Section, inside: options::File::OPTIONS };
+    let config =
+        options::File::read(&document, &root, faults).and_then(|file| build::config(&file, source, directory, faults));
+    broken.merge_into(source, faults);
+    config
+}

@@ -1,3 +1,138 @@
 //! The straight line of a request.
+//!
+//! ```text
+//! head, route, credential     policy, pure
+//! authenticate                the one step of the decision that may wait: for a key
+//! permit                      policy, pure
+//! forward                     takes the permit: there is no other way to an upstream
+//! respond                     the one place where a refusal becomes an answer
+//! ```
+//!
+//! Whatever happens, one record of it is written when the answer's body has ended. A panic on the way is a defect of ours:
+//! it costs this request (`internal`), and nothing is passed on by it.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use http::header::HeaderName;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use self::authenticate::authenticate;
+use self::forward::forward;
+use self::journey::Journey;
+use self::request_body::RequestBody;
+use crate::policy::claims::NumericDate;
+use crate::policy::headers::Onward;
+use crate::policy::permit::Permit;
+use crate::policy::reject::Reject;
+use crate::policy::request::RequestView;
+use crate::policy::trace::X_REQUEST_ID;
+use crate::remote::upstream::{Target, Upstreams};
 
 mod authenticate;
+pub mod body;
+pub mod forward;
+mod journey;
+pub mod request_body;
+pub mod respond;
+mod shared;
+
+pub use self::body::Body;
+pub use self::shared::{IssuerReadiness, Shared, SharedFault};
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// The listener's place in the configuration.
+    pub listener: usize,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// The gateway of one worker: what all workers share, and upstream connections of its own.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    upstreams: Upstreams<RequestBody>,
+}
+
+impl Gateway {
+    /// A gateway for the worker on whose runtime this is called.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        let targets = shared.config().upstreams.iter().map(|upstream| Target {
+            name: upstream.name.clone(),
+            authority: upstream.address.authority(),
+            timeout: upstream.timeout,
+            connect_timeout: upstream.connect_timeout,
+        });
+        Self { shared: Arc::clone(shared), upstreams: Upstreams::new(targets) }
+    }
+
+    /// Answers a request, whatever it is.
+    pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let mut journey = Journey::begin(&self.shared, &request, peer);
+        let passed = AssertUnwindSafe(self.pass(request, &mut journey)).catch_unwind().await;
+        let passed = passed.unwrap_or_else(|_| {
+            self.shared.telemetry().metrics.panicked();
+            Err(Reject::Internal { why: "the gateway panicked" })
+        });
+        match passed {
+            Ok(response) => journey.passed(response),
+            Err(reject) => journey.refused(&reject),
+        }
+    }
+
+    /// The way of a request, from its head to the answer's.
+    async fn pass(&self, request: Request<Incoming>, journey: &mut Journey) -> Result<Response<Body>, Reject> {
+        let rules = self.shared.rules();
+        let view = RequestView::new(request.method(), request.uri(), request.version(), request.headers(), rules.head)?;
+        if view.asks_about_server() {
+            return Ok(no_content(journey));
+        }
+        let (index, route) = rules.routes.find(&view)?;
+        journey.route = Some(index);
+        let credential = route.credential(&view)?;
+        let now = NumericDate::from(self.shared.clock().wall());
+        let presented = authenticate(rules, self.shared.keys(), route, credential, now, &mut journey.claimed).await?;
+        let permit = route.permit(presented)?;
+
+        let authority = view.authority().to_owned();
+        let identity = identity(&permit)?;
+        let onward = Onward {
+            authority: &authority,
+            identity_names: self.shared.identity_names(),
+            identity: &identity,
+            keep_authorization: route.keep_authorization,
+            hop: journey.hop,
+            request_id: &journey.request_id.clone(),
+            trace: &journey.trace.clone(),
+        };
+        journey.permitted(&permit);
+        forward(&permit, &self.upstreams, request, self.shared.pace(), &onward).await
+    }
+}
+
+/// What the upstream is told of the caller. That each claim can be told was judged with the other claims.
+fn identity(permit: &Permit<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Reject> {
+    let Some(principal) = permit.principal() else { return Ok(Vec::new()) };
+    let mut identity = Vec::new();
+    for header in permit.route().identity_headers.iter() {
+        let value = header
+            .value(principal.claims())
+            .map_err(|problem| Reject::ClaimsMalformed { claim: header.claim.to_string(), problem })?;
+        identity.extend(value.map(|value| (header.name.clone(), value)));
+    }
+    Ok(identity)
+}
+
+/// The answer to `OPTIONS *`: the server is there (RFC 9110 section 9.3.7).
+fn no_content(journey: &Journey) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(&X_REQUEST_ID, journey.request_id.value().clone());
+    response
+}

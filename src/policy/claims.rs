@@ -240,6 +240,11 @@ impl ClaimPath {
         Ok(Self { text: text.to_owned(), tokens })
     }
 
+    /// Whether it is literally that name.
+    pub fn is(&self, name: &str) -> bool {
+        self.text == name
+    }
+
     /// The value it names in `claims`.
     pub fn find<'a>(&self, claims: &'a Claims) -> Option<&'a Json> {
         let (first, rest) = self.tokens.split_first()?;

@@ -14,7 +14,7 @@
 //! cheap, and so that an ID token is called one even when it is expired or signed with an algorithm we do not take.
 
 use super::claims::{Claims, NumericDate, malformed};
-use super::headers::{IdentityHeader, claim_value};
+use super::identity::IdentityHeader;
 use super::issuer::Issuer;
 use super::json::Json;
 use super::jwt::Contents;
@@ -115,9 +115,7 @@ fn well_formed(case: &PolicyCase<'_>) -> Result<(), Reject> {
         requirement.well_formed(claims)?;
     }
     for header in *told {
-        if let Some(value) = header.claim.find(claims) {
-            claim_value(&header.claim, value).map_err(|problem| malformed(&header.claim.to_string(), problem))?;
-        }
+        header.value(claims).map_err(|problem| malformed(&header.claim.to_string(), problem))?;
     }
     Ok(())
 }

@@ -1,71 +1,270 @@
-//! Header fields towards the upstream.
+//! The header fields of a request on its way to the upstream, and of an answer on its way back.
+//!
+//! Towards the upstream, in this order:
+//!
+//! 1. Fields whose names have bytes outside `[A-Za-z0-9-]` go: many servers read `X_User` and `X.User` as `X-User`.
+//! 2. The gateway's identity fields go, on every route, whatever the route itself sets; so do `X-Real-IP` and every
+//!    `X-Forwarded-*` that is not set below.
+//! 3. Hop-by-hop fields go (RFC 9110 section 7.6.1): the known ones, and those that `Connection` names. A client cannot
+//!    name away `Authorization`, `Host`, `Content-Length` or where the request came from; naming what else is set below
+//!    has no effect, because it is set after.
+//! 4. `TE: trailers` alone is passed on, as our own wish: answers' trailers are passed back.
+//! 5. `Expect` goes: it was ours to answer. `Authorization` goes where the upstream must not have it.
+//! 6. Then ours are set: `Host`, the identity of this request, `Forwarded` and `X-Forwarded-*`, `x-request-id`, `traceparent`.
+//!
+//! Removing comes before setting, so nothing from outside survives beside ours. `Content-Length` and
+//! `Transfer-Encoding` are not judged here: framing towards the upstream is made anew where the body is known.
+//! The map is changed in place.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderMap;
+use http::header::{self, Entry, HeaderName, HeaderValue};
 
-use super::claims::ClaimPath;
-use super::json::Json;
+use super::forwarded::{Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
+use super::trace::{RequestId, Trace, X_REQUEST_ID};
 
-/// A header by which an upstream is told a claim.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IdentityHeader {
-    /// The header.
-    pub name: HeaderName,
-    /// The claim.
-    pub claim: ClaimPath,
+/// What a request's head becomes on its way to the upstream.
+#[derive(Debug)]
+pub struct Onward<'a> {
+    /// The host and port that were decided on, as the upstream shall see them.
+    pub authority: &'a str,
+    /// Every identity field that any route of this gateway sets.
+    pub identity_names: &'a [HeaderName],
+    /// The identity of this request.
+    pub identity: &'a [(HeaderName, HeaderValue)],
+    /// Whether the upstream gets the caller's `Authorization`.
+    pub keep_authorization: bool,
+    /// Where the request came from.
+    pub hop: Hop,
+    /// The request's id.
+    pub request_id: &'a RequestId,
+    /// The request's trace.
+    pub trace: &'a Trace,
 }
 
-/// A claim's value as a header carries it.
-///
-/// Strings, numbers and booleans are their text. The items of an array are joined with `,`, those of a scope claim
-/// (`scope`, `scp`) with a blank. In the text `%`, everything outside printable ASCII, a blank at either end and, in an
-/// item, the separator are percent-encoded as UTF-8 (RFC 3986 section 2.1), so that decoding gives back exactly the claim.
-///
-/// # Errors
-///
-/// Says why it cannot be sent: a control character, null, an object, or an array of other than scalars.
-pub fn claim_value(claim: &ClaimPath, value: &Json) -> Result<HeaderValue, &'static str> {
-    let text = match value {
-        Json::Array(items) => {
-            let separator = if matches!(claim.to_string().as_str(), "scope" | "scp") { ' ' } else { ',' };
-            let items: Result<Vec<_>, _> = items.iter().map(|item| encode(&scalar(item)?, Some(separator))).collect();
-            items?.join(separator.encode_utf8(&mut [0; 4]))
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => {
-            encode(&scalar(value)?, None)?
-        }
+/// Rewrites a request's fields as the module says.
+pub fn towards_upstream(headers: &mut HeaderMap, onward: &Onward<'_>) {
+    remove_impostors(headers, onward.identity_names);
+    let trailers = accepts_trailers(headers);
+    remove_hop_by_hop(headers);
+    headers.remove(header::EXPECT);
+    if !onward.keep_authorization {
+        headers.remove(header::AUTHORIZATION);
+    }
+    if trailers {
+        // RFC 9110 section 10.1.4: who sends TE names it in Connection.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    match HeaderValue::from_str(onward.authority) {
+        Ok(host) => headers.insert(header::HOST, host),
+        Err(_) => headers.remove(header::HOST),
     };
-    HeaderValue::try_from(text).map_err(|_| "cannot be sent as a header")
+    for (name, value) in onward.identity {
+        headers.insert(name, value.clone());
+    }
+    set_forwarded(headers, onward.hop, onward.authority);
+    headers.insert(&X_REQUEST_ID, onward.request_id.value().clone());
+    onward.trace.set(headers);
 }
 
-fn scalar(value: &Json) -> Result<String, &'static str> {
-    match value {
-        Json::String(_) | Json::Number(_) | Json::Bool(_) => Ok(value.to_string()),
-        Json::Null | Json::Array(_) | Json::Object(_) => {
-            Err("is sent to the upstream and is not a string, number or boolean, or an array of them")
+/// Rewrites an answer's fields: hop-by-hop ones go, and the request id is ours.
+pub fn towards_client(headers: &mut HeaderMap, request_id: &RequestId) {
+    remove_hop_by_hop(headers);
+    headers.insert(&X_REQUEST_ID, request_id.value().clone());
+}
+
+/// Removes what pretends to come from the gateway, or is read as something else further on.
+fn remove_impostors(headers: &mut HeaderMap, identity_names: &[HeaderName]) {
+    let mut doomed = Vec::new();
+    for name in headers.keys() {
+        let plain = name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let ours = name == X_FORWARDED_FOR || name == X_FORWARDED_PROTO || name == X_FORWARDED_HOST;
+        let claims_origin = name.as_str().starts_with("x-forwarded-") && !ours || name.as_str() == "x-real-ip";
+        if !plain || claims_origin || identity_names.contains(name) {
+            doomed.push(name.clone());
         }
+    }
+    for name in doomed {
+        remove_all(headers, name);
     }
 }
 
-fn encode(text: &str, separator: Option<char>) -> Result<String, &'static str> {
-    if text.chars().any(char::is_control) {
-        return Err("is sent to the upstream and has a control character");
-    }
-    let last = text.len().saturating_sub(1);
-    let mut encoded = String::with_capacity(text.len());
-    for (at, byte) in text.bytes().enumerate() {
-        let edge = byte == b' ' && (at == 0 || at == last);
-        let separates = separator.is_some_and(|separator| char::from(byte) == separator);
-        if byte == b'%' || !(0x20..=0x7e).contains(&byte) || edge || separates {
-            encoded.push('%');
-            encoded.extend(
-                [byte >> 4, byte & 0xf]
-                    .into_iter()
-                    .filter_map(|digit| char::from_digit(digit.into(), 16))
-                    .map(|digit| digit.to_ascii_uppercase()),
-            );
-        } else {
-            encoded.push(char::from(byte));
+/// Removes the fields that are about one connection only.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        for name in named_by_connection(headers) {
+            remove_all(headers, name);
         }
     }
-    Ok(encoded)
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The fields that `Connection` names, less those that nobody may name away.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|member| HeaderName::from_bytes(member.trim_ascii()).ok())
+        .filter(|name| !UNNAMEABLE.contains(&name.as_str()))
+        .collect()
+}
+
+fn remove_all(headers: &mut HeaderMap, name: HeaderName) {
+    if let Entry::Occupied(entry) = headers.entry(name) {
+        entry.remove_entry_mult();
+    }
+}
+
+/// Whether `TE` names trailers (RFC 9110 section 10.1.4).
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|member| member.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Fields about one connection (RFC 9110 section 7.6.1) and of the retired h2c upgrade (RFC 7540 section 3.2.1).
+///
+/// `Trailer` stays: it speaks of the message.
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields that lead to the decision, or tell where a request came from: `Connection` cannot name them away.
+const UNNAMEABLE: [&str; 7] = [
+    "authorization",
+    "host",
+    "content-length",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn onward(sent: &[(&str, &str)], keep_authorization: bool) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let identity_names = [HeaderName::from_static("x-user"), HeaderName::from_static("x-scope")];
+        let onward = Onward {
+            authority: "api.test",
+            identity_names: &identity_names,
+            identity: &[(HeaderName::from_static("x-user"), HeaderValue::from_static("alice"))],
+            keep_authorization,
+            hop: Hop { peer: "192.0.2.1".parse().unwrap(), trusted: false, tls: false },
+            request_id: &RequestId::made([0; 16]),
+            trace: &Trace::of(&HeaderMap::new(), [0; 24]),
+        };
+        towards_upstream(&mut headers, &onward);
+        let mut fields: Vec<_> =
+            headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        fields.sort();
+        fields
+    }
+
+    /// What is sent onwards beside what we always set.
+    fn kept(sent: &[(&str, &str)]) -> Vec<(String, String)> {
+        let always = onward(&[], true);
+        onward(sent, true).into_iter().filter(|field| !always.contains(field)).collect()
+    }
+
+    #[test]
+    fn ours_are_set() {
+        let fields = onward(&[], true);
+        let expected = [
+            ("forwarded", "for=192.0.2.1;proto=http;host=\"api.test\""),
+            ("host", "api.test"),
+            ("traceparent", "00-01000000000000000000000000000000-0100000000000000-00"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-host", "api.test"),
+            ("x-forwarded-proto", "http"),
+            ("x-request-id", "00000000000000000000000000000000"),
+            ("x-user", "alice"),
+        ];
+        assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn impostors_do_not_survive_in_any_spelling() {
+        for name in
+            ["x-user", "X-USER", "x_user", "x.user", "X_User", "x-scope", "x_scope", "x-real-ip", "x-forwarded-port"]
+        {
+            assert_eq!(kept(&[(name, "mallory"), (name, "again")]), [], "{name}");
+        }
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "host", "x-request-id"] {
+            assert_eq!(kept(&[(name, "mallory"), (name, "again")]), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_fields_go_but_connection_names_nothing_important() {
+        let connection =
+            "close, X-Hop, Authorization, HOST, Content-Length, X-User, X-Forwarded-For, x-request-id, traceparent";
+        let sent = [
+            ("connection", connection),
+            ("connection", "x-other"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic eA=="),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-continue"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("authorization", "Bearer t"),
+            ("content-length", "3"),
+            ("cookie", "a=b"),
+            ("cookie", "c=d"),
+        ];
+        let expected = [("authorization", "Bearer t"), ("content-length", "3"), ("cookie", "a=b"), ("cookie", "c=d")];
+        assert_eq!(kept(&sent), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn authorization_is_removed_where_the_upstream_must_not_have_it() {
+        assert_eq!(onward(&[("authorization", "Bearer t")], false), onward(&[], true));
+    }
+
+    #[test]
+    fn a_wish_for_trailers_is_passed_on() {
+        let expected = [("connection".to_owned(), "te".to_owned()), ("te".to_owned(), "trailers".to_owned())];
+        assert_eq!(kept(&[("te", "gzip;q=0.5, Trailers")]), expected);
+    }
+
+    #[test]
+    fn an_answer_loses_what_is_about_its_connection() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("www-authenticate", "Basic"),
+            ("x-request-id", "theirs"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        towards_client(&mut headers, &RequestId::made([0; 16]));
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers["www-authenticate"], "Basic");
+        assert_eq!(headers["x-request-id"], "0".repeat(32));
+    }
 }

@@ -12,7 +12,9 @@ pub mod claims;
 pub mod credential;
 pub mod decision;
 pub mod dialect;
+pub mod forwarded;
 pub mod headers;
+pub mod identity;
 pub mod issuer;
 pub mod json;
 pub mod jwk;
@@ -23,6 +25,7 @@ pub mod principal;
 pub mod reject;
 pub mod request;
 pub mod route;
+pub mod trace;
 
 /// What requests are judged by: immutable, built once from the configuration.
 #[derive(Debug)]

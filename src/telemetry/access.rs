@@ -119,7 +119,7 @@ fn line(format: Format, outcome: &Outcome, names: &Metrics) -> String {
         ("request_id", text(&*request_id)),
         ("outcome", text(result)),
         ("code", known(outcome.code().map(|code| code.facts().name))),
-        ("issuer", known(names.issuer_name(outcome.issuer))),
+        ("issuer", known(names.issuer_name(outcome.issuer.filter(|_| outcome.verified)))),
         ("trace_id", known(trace_id.as_deref())),
     ];
     match format {

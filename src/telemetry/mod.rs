@@ -56,6 +56,8 @@ pub struct Outcome {
     pub failure: Option<Code>,
     /// The place of the token's issuer in the configuration, once the token's `iss` was found there.
     pub issuer: Option<usize>,
+    /// Whether that issuer's signature was verified; the access line names no other.
+    pub verified: bool,
     /// The client, as far as trusted proxies tell.
     pub client: IpAddr,
     /// From the head to the end of the answer.

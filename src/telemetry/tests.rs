@@ -33,6 +33,7 @@ fn permitted() -> Outcome {
         decision: Decision::Permitted,
         failure: None,
         issuer: Some(0),
+        verified: true,
         client: "192.0.2.7".parse().unwrap(),
         duration: Duration::from_micros(12_345),
         visit: Some(Visit { upstream: 0, time: Duration::from_millis(12) }),
@@ -48,6 +49,7 @@ fn refused(code: Code) -> Outcome {
         by: By::Gateway,
         decision: Decision::Refused(code),
         issuer: None,
+        verified: false,
         visit: None,
         trace_id: None,
         ..permitted()

@@ -1,0 +1,136 @@
+//! Where an issuer's keys come from: its HMAC secret, a file, a URL, or discovery.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+use super::secret::secret;
+use crate::config::declare::Field;
+use crate::config::fault::{Faults, Span};
+use crate::config::model::KeySource;
+use crate::config::options::{Issuer, Jwks};
+use crate::config::read::At;
+use crate::policy::jwk::JwkSet;
+use crate::policy::jwt::{Algorithm, HmacSecret};
+
+/// Public keys and a secret: never both (RFC 8725 section 3.1: one algorithm family per key source).
+pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<KeySource> {
+    let allow_http = raw.allow_http.value?;
+    let fetched = [("jwks.uri", &jwks.uri), ("discovery_url", &raw.discovery_url)];
+    for (name, field) in fetched {
+        if let Some(url) = &field.value {
+            encrypted(url, &field.span, name, allow_http, faults);
+        }
+    }
+    if jwks.uri.written && jwks.file.written {
+        let what = "`jwks` names both a URL and a file";
+        faults.fault(&jwks.file.span, what, "keep one of them").also(&jwks.uri.span, "the URL");
+    }
+    if let Some(path) = &jwks.file.value {
+        return key_file(&directory.join(&path.0), &jwks.file.span, faults);
+    }
+    if jwks.file.written {
+        return None;
+    }
+    if jwks.uri.written {
+        return jwks.uri.value.clone().map(KeySource::Uri);
+    }
+    if raw.discovery_url.written {
+        return raw.discovery_url.value.clone().map(KeySource::Discovery);
+    }
+    let url = discovery(&raw.issuer.value.as_ref()?.0);
+    match &url {
+        Some(url) => encrypted(url, &raw.issuer.span, "issuer", allow_http, faults),
+        None => {
+            let help =
+                "say where its keys are: `discovery_url = \"https://...\"`, or `jwks = { uri = \"https://...\" }`";
+            faults.fault(&raw.issuer.span, "the issuer is not a URL whose keys could be discovered", help);
+        }
+    }
+    url.map(KeySource::Discovery)
+}
+
+/// The key of an issuer that signs with a secret, with what stands beside it.
+pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<HmacSecret> {
+    let beside = [("jwks.uri", &jwks.uri.span, jwks.uri.written), ("jwks.file", &jwks.file.span, jwks.file.written)];
+    let discovery = ("discovery_url", &raw.discovery_url.span, raw.discovery_url.written);
+    for (name, span, _) in beside.into_iter().chain([discovery]).filter(|(_, _, written)| *written) {
+        let help = "an issuer has public keys or a secret, never both: remove one of them";
+        faults.fault(span, format!("`{name}` beside `hmac_secret`"), help).also(&raw.hmac_secret.span, "the secret");
+    }
+    let bytes = secret(&raw.hmac_secret, "hmac_secret", directory, faults)?;
+    let least = least_secret(&raw.algorithms);
+    if bytes.len() < least {
+        let what = format!("the secret has {} bytes; the hash of `algorithms` needs at least {least}", bytes.len());
+        let help = "make a longer one (RFC 7518 section 3.2), for example with `openssl rand -base64 64`, at the issuer and here";
+        faults.fault(&raw.hmac_secret.span, what, help);
+        return None;
+    }
+    Some(HmacSecret::new(&bytes))
+}
+
+/// The longest hash of the algorithms that are named; that of HS256 where none is.
+fn least_secret(algorithms: &Field<Vec<At<Algorithm>>>) -> usize {
+    let named = algorithms.value.iter().flatten().filter_map(|at| at.value.least_secret());
+    named.max().or(Algorithm::HS256.least_secret()).unwrap_or_default()
+}
+
+fn key_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<KeySource> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|why| {
+            let help = "paths are relative to the configuration file; the gateway's user must be able to read it";
+            faults.fault(span, format!("the key set {shown} cannot be read: {why}"), help);
+        })
+        .ok()?;
+    let set = JwkSet::parse(&bytes)
+        .map_err(|why| {
+            let help = "name a JWK Set (RFC 7517 section 5): `{ \"keys\": [ ... ] }`";
+            faults.fault(span, format!("the key set {shown} {why}"), help);
+        })
+        .ok()?;
+    let left_out: Vec<_> = set
+        .unusable()
+        .iter()
+        .map(|key| format!("{}: {}", key.kid.as_deref().unwrap_or("without kid"), key.why))
+        .collect();
+    if set.is_empty() {
+        let what = format!("the key set {shown} has no key that can be used ({})", left_out.join("; "));
+        faults.fault(span, what, "put in the public keys the issuer signs with");
+        return None;
+    }
+    if !left_out.is_empty() {
+        let what = format!("keys of {shown} that cannot be used: {}", left_out.join("; "));
+        faults.warn(span, what, "tokens that only these keys could check are refused as `key_unknown`");
+    }
+    Some(KeySource::File { path: path.to_owned(), keys: Arc::new(set) })
+}
+
+/// OpenID Connect Discovery 1.0 section 4: the issuer without its final slash, then the well-known path.
+fn discovery(issuer: &str) -> Option<Url> {
+    let base = Url::parse(issuer).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    if base.query().is_some() || base.fragment().is_some() || base.host().is_none() {
+        return None;
+    }
+    Url::parse(&format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))).ok()
+}
+
+/// Plain http may be read and changed on its way: keys that came so prove nothing.
+fn encrypted(url: &Url, span: &Span, name: &str, allow_http: bool, faults: &mut Faults) {
+    if url.scheme() == "https" || allow_http || is_loopback(url) {
+        return;
+    }
+    let what = format!("`{name}` is plain http outside loopback: whoever is on the way could put in keys of his own");
+    let help = "use https; `allow_http = true` of the issuer allows it where the network itself is trusted";
+    faults.fault(span, what, help);
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

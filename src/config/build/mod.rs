@@ -1,0 +1,101 @@
+//! From the raw mirror to the model: whether the values fit each other, and what [`policy`](crate::policy) says of them.
+//!
+//! No function here returns at the first fault. Each looks at all it was given, adds what is wrong, and only then
+//! assembles its part, or `None` where a piece is missing.
+
+mod issuers;
+mod keys;
+mod policies;
+mod routes;
+mod secret;
+mod server;
+mod upstreams;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::declare::Field;
+use super::fault::{Faults, Span};
+use super::model::Config;
+use super::options::File;
+use super::read::{At, Named};
+use crate::policy::Rules;
+use crate::policy::request::HeadLimits;
+
+use self::routes::Surroundings;
+use self::upstreams::Upstreams;
+
+/// Builds the model of `source`; relative paths are relative to `directory`.
+pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
+    let raw_issuers = named(&file.issuers);
+    let server = file.server.value.as_ref().and_then(|raw| server::server(raw, faults));
+    let admin = file.admin.value.as_ref().and_then(|raw| server::admin(raw, file.server.value.as_ref(), faults));
+    let log = file.log.value.as_ref().and_then(server::log);
+    let issuers = issuers::issuers(raw_issuers, directory, faults);
+    let mut upstreams = Upstreams::new(named(&file.upstreams), faults);
+    let around = Surroundings {
+        issuers: raw_issuers,
+        policies: named(&file.policies)
+            .iter()
+            .map(|(name, raw)| {
+                (name.value.as_str(), policies::policy(&name.value, raw, &name.span, raw_issuers, faults))
+            })
+            .collect(),
+        body_bytes: server.as_ref().and_then(|server| server.limits.body_bytes),
+    };
+    let raw_routes = file.routes.value.as_deref().unwrap_or_default();
+    if raw_routes.is_empty() && file.routes.value.is_some() {
+        let help = "add `[[routes]]` with a `path`, a `policy` and an `upstream`";
+        faults.fault(&file.routes.span, "the file has no route: nothing would be served", help);
+    }
+    let routes = routes::routes(raw_routes, &around, &mut upstreams, faults);
+    let (server, (issuers, signers)) = (server?, issuers?);
+    let rules = Rules {
+        routes: routes?,
+        issuers: signers,
+        token_bytes: server.limits.token_bytes,
+        head: HeadLimits { bytes: server.limits.head_bytes, fields: HeadLimits::FIELDS },
+    };
+    Some(Config {
+        server,
+        admin: admin?,
+        log: log?,
+        issuers,
+        upstreams: upstreams.finish()?,
+        rules: Arc::new(rules),
+        hash: hash(source),
+    })
+}
+
+fn named<T>(field: &Field<Named<T>>) -> &[(At<String>, T)] {
+    field.value.as_ref().map_or(&[], |named| &named.0)
+}
+
+/// The first 12 hex digits of the SHA-256 of the file.
+fn hash(source: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, source.as_bytes());
+    digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reports a value that must be more than nothing.
+fn positive<T: PartialEq + Default + Copy>(field: &Field<T>, name: &str, why: &str, faults: &mut Faults) {
+    if field.value == Some(T::default()) {
+        faults.fault(&field.span, format!("`{name}` cannot be 0"), why);
+    }
+}
+
+/// Reports values that stand twice in a list.
+fn repeated<T: PartialEq>(values: &[(T, &Span)], shown: impl Fn(&T) -> String, faults: &mut Faults) {
+    for (at, (value, span)) in values.iter().enumerate() {
+        if let Some((_, first)) = values[..at].iter().find(|(earlier, _)| earlier == value) {
+            faults
+                .fault(span, format!("`{}` stands here twice", shown(value)), "keep one of them")
+                .also(first, "the first");
+        }
+    }
+}
+
+/// A number of bytes as a length in memory.
+fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

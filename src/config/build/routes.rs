@@ -1,0 +1,132 @@
+//! `[[routes]]`: which requests get which policy and upstream.
+
+use std::sync::Arc;
+
+use super::issuers::Raw;
+use super::policies::policy;
+use super::repeated;
+use super::upstreams::Upstreams;
+use crate::config::fault::{Faults, Span};
+use crate::config::model::Authorization;
+use crate::config::nearest::suggest;
+use crate::config::options;
+use crate::config::read::{At, NAME_HELP, PolicyChoice, is_name};
+use crate::policy::permit::Policy;
+use crate::policy::route::{Access, Route, RouteTable};
+
+/// What routes refer to.
+pub(super) struct Surroundings<'r> {
+    /// The issuers of the file.
+    pub(super) issuers: &'r [Raw],
+    /// Its policies, by name; `None`: with faults, which were reported.
+    pub(super) policies: Vec<(&'r str, Option<Arc<Policy>>)>,
+    /// The largest body of a route that says nothing of it.
+    pub(super) body_bytes: Option<u64>,
+}
+
+/// Builds the table of routes, and adds to `upstreams` those that routes name by URL.
+pub(super) fn routes(
+    raw: &[options::Route],
+    around: &Surroundings<'_>,
+    upstreams: &mut Upstreams<'_>,
+    faults: &mut Faults,
+) -> Option<RouteTable> {
+    let names = names(raw, faults);
+    let built: Vec<_> = raw.iter().zip(names).map(|(raw, name)| route(name, raw, around, upstreams, faults)).collect();
+    // Ties are looked for among the routes that could be built, whatever is wrong with the others.
+    let complete = built.iter().all(Option::is_some);
+    let (spans, routes): (Vec<&Span>, Vec<Route>) =
+        raw.iter().zip(built).filter_map(|(raw, route)| Some((&raw.path.span, route?))).unzip();
+    let table = RouteTable::new(routes).map_err(|ties| {
+        for tie in ties {
+            if let (Some(first), Some(second)) = (spans.get(tie.first), spans.get(tie.second)) {
+                let help = "tell them apart by host, path or method, or make one of the two; their order never matters";
+                faults.fault(second, "two routes take the same requests", help).also(first, "the other one");
+            }
+        }
+    });
+    table.ok().filter(|_| complete)
+}
+
+fn route(
+    name: Option<String>,
+    raw: &options::Route,
+    around: &Surroundings<'_>,
+    upstreams: &mut Upstreams<'_>,
+    faults: &mut Faults,
+) -> Option<Route> {
+    let hosts: Vec<_> = raw.hosts.value.iter().flatten().map(|at| (&at.value, &at.span)).collect();
+    repeated(&hosts, ToString::to_string, faults);
+    let methods: Vec<_> = raw.methods.value.iter().flatten().map(|at| (&at.value, &at.span)).collect();
+    repeated(&methods, ToString::to_string, faults);
+    for (list, span) in [
+        (hosts.is_empty() && raw.hosts.value.is_some(), &raw.hosts.span),
+        (methods.is_empty() && raw.methods.value.is_some(), &raw.methods.span),
+    ] {
+        if list {
+            faults.fault(span, "an empty list", "name at least one, or leave the option out for all");
+        }
+    }
+    let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
+    let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults));
+    let target = upstream.and_then(|id| upstreams.get(id));
+    Some(Route {
+        name: name?,
+        hosts: hosts.into_iter().map(|(host, _)| host.clone()).collect(),
+        path: raw.path.value.clone()?,
+        methods: methods.into_iter().map(|(method, _)| method.clone()).collect(),
+        access: access?,
+        upstream: upstream?,
+        identity_headers: target?.identity_headers.clone(),
+        keep_authorization: target?.authorization == Authorization::Keep,
+        body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
+    })
+}
+
+fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: &mut Faults) -> Option<Access> {
+    let policy = match raw.policy.value.as_ref()? {
+        PolicyChoice::Public => return Some(Access::Public),
+        PolicyChoice::Inline(inline, span) => policy(route, inline, span, around.issuers, faults),
+        PolicyChoice::Named(At { value: word, span }) => {
+            let Some((_, policy)) = around.policies.iter().find(|(name, _)| name == word) else {
+                let known = around.policies.iter().map(|(name, _)| *name).chain(["public"]);
+                faults.fault(span, format!("no policy is called `{word}`"), suggest(word, known));
+                return None;
+            };
+            policy.clone()
+        }
+    };
+    policy.map(Access::Policy)
+}
+
+/// The name of each route: its own, or made from host and path, and from the methods where that is not enough.
+fn names(raw: &[options::Route], faults: &mut Faults) -> Vec<Option<String>> {
+    let short: Vec<_> = raw.iter().map(default_name).collect();
+    let mut names: Vec<Option<String>> = Vec::new();
+    for (at, route) in raw.iter().enumerate() {
+        if let Some(name) = route.name.value.as_ref().filter(|name| !is_name(&name.0)) {
+            let what = format!("`{}` cannot be a name: it becomes the label of a metric", name.0);
+            faults.fault(&route.name.span, what, NAME_HELP);
+        }
+        let shared = short.iter().enumerate().any(|(other, name)| other != at && *name == short[at]);
+        let made = || match &route.methods.value {
+            Some(methods) if shared => {
+                let methods: Vec<_> = methods.iter().map(|at| at.value.as_str()).collect();
+                short[at].as_ref().map(|name| format!("{name} {}", methods.join(",")))
+            }
+            Some(_) | None => short[at].clone(),
+        };
+        let name = route.name.value.as_ref().map(|name| name.0.clone()).or_else(made);
+        if let Some(first) = route.name.value.as_ref().and_then(|_| names.iter().position(|earlier| *earlier == name)) {
+            let help = "a name is the label of a metric: give each route its own";
+            faults.fault(&route.name.span, "two routes have this name", help).also(&raw[first].name.span, "the first");
+        }
+        names.push(name);
+    }
+    names
+}
+
+fn default_name(route: &options::Route) -> Option<String> {
+    let hosts: Vec<_> = route.hosts.value.iter().flatten().map(|at| at.value.to_string()).collect();
+    Some(format!("{}{}", hosts.join(","), route.path.value.as_ref()?))
+}

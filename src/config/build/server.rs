@@ -1,0 +1,85 @@
+//! `[server]`, `[admin]`, `[log]`.
+
+use std::num::NonZero;
+
+use super::{length, positive, repeated};
+use crate::config::fault::Faults;
+use crate::config::model::{AccessLog, Admin, Drain, Limits, Log, Server};
+use crate::config::options;
+use crate::config::units::size_text;
+
+/// The least `head_bytes`: what a browser with its cookies sends, and what HTTP servers commonly take.
+const LEAST_HEAD: u64 = 8 << 10;
+/// More workers than this is a slip of the pen.
+const MOST_WORKERS: u32 = 1024;
+
+pub(super) fn server(raw: &options::Server, faults: &mut Faults) -> Option<Server> {
+    let listen = raw.listen.value.as_ref().map(|listen| {
+        let addresses: Vec<_> = listen.0.iter().map(|at| (at.value, &at.span)).collect();
+        // Port 0 is a port of the system's choice: each one is another.
+        let fixed: Vec<_> = addresses.iter().copied().filter(|(address, _)| address.port() != 0).collect();
+        repeated(&fixed, ToString::to_string, faults);
+        addresses.into_iter().map(|(address, _)| address).collect()
+    });
+    if raw.workers.value.is_some_and(|workers| workers > MOST_WORKERS) {
+        let what = format!("`workers` is more than {MOST_WORKERS}");
+        faults.fault(&raw.workers.span, what, "leave it out for one per core");
+    }
+    let limits = limits(raw.limits.value.as_ref()?, faults);
+    let drain = raw.drain.value.as_ref()?;
+    Some(Server {
+        listen: listen?,
+        trusted_proxies: raw.trusted_proxies.value.clone().unwrap_or_default(),
+        workers: workers(raw.workers.value?),
+        drain: Drain { delay: drain.delay.value?, timeout: drain.timeout.value? },
+        limits: limits?,
+    })
+}
+
+fn limits(raw: &options::Limits, faults: &mut Faults) -> Option<Limits> {
+    positive(&raw.connections, "connections", "no client could connect; the default is 20000", faults);
+    positive(&raw.header_timeout, "header_timeout", "no head could arrive in time; the default is \"10s\"", faults);
+    positive(&raw.idle_timeout, "idle_timeout", "no connection could be used twice; the default is \"75s\"", faults);
+    positive(&raw.token_bytes, "token_bytes", "no token could pass; the default is \"16KiB\"", faults);
+    if let Some(head) = raw.head_bytes.value.filter(|head| head.0 < LEAST_HEAD) {
+        let what = format!("`head_bytes` is {}, less than 8KiB", size_text(head.0));
+        faults.fault(&raw.head_bytes.span, what, "write \"8KiB\" or more; the default is \"32KiB\"");
+    }
+    Some(Limits {
+        connections: length(raw.connections.value?.into()),
+        head_bytes: length(raw.head_bytes.value?.0),
+        header_timeout: raw.header_timeout.value?,
+        idle_timeout: raw.idle_timeout.value?,
+        body_bytes: raw.body_bytes.value?.0,
+        token_bytes: length(raw.token_bytes.value?.0),
+    })
+}
+
+pub(super) fn admin(raw: &options::Admin, server: Option<&options::Server>, faults: &mut Faults) -> Option<Admin> {
+    let listen = raw.listen.value?;
+    let listeners = server.and_then(|server| server.listen.value.as_ref()).into_iter().flat_map(|listen| &listen.0);
+    let public = listeners.filter(|public| public.value.port() != 0).find(|public| public.value == listen);
+    if let Some(public) = public {
+        let help = "give the admin listener an address of its own: it answers without a token";
+        let what = format!("the admin listener is on a public address, {listen}");
+        faults.fault(&raw.listen.span, what, help).also(&public.span, "public");
+    }
+    Some(Admin { listen })
+}
+
+pub(super) fn log(raw: &options::Log) -> Option<Log> {
+    let access = raw.access.value.as_ref()?;
+    Some(Log {
+        format: raw.format.value?,
+        level: raw.level.value?,
+        access: AccessLog { sample: access.sample.value?.0, refused: access.refused.value? },
+    })
+}
+
+/// One per core where the file says 0.
+fn workers(wanted: u32) -> usize {
+    match wanted {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        wanted => length(wanted.into()),
+    }
+}

@@ -1,0 +1,136 @@
+//! `[upstreams.NAME]`, and those that a route names by URL.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::positive;
+use crate::config::declare::{Opt, Read, Rule};
+use crate::config::fault::{Faults, Span};
+use crate::config::model::Upstream;
+use crate::config::nearest::suggest;
+use crate::config::options;
+use crate::config::read::{At, ForwardedClaims};
+use crate::policy::identity::IdentityHeader;
+use crate::policy::route::UpstreamId;
+
+/// The upstreams of the file, and further ones as routes name them.
+pub(super) struct Upstreams<'r> {
+    names: Vec<&'r str>,
+    /// At the place of their [`UpstreamId`]; `None`: with faults, which were reported.
+    built: Vec<Option<Upstream>>,
+}
+
+impl<'r> Upstreams<'r> {
+    pub(super) fn new(raw: &'r [(At<String>, options::Upstream)], faults: &mut Faults) -> Self {
+        Self {
+            names: raw.iter().map(|(name, _)| name.value.as_str()).collect(),
+            built: raw.iter().map(|(name, raw)| upstream(&name.value, raw, faults)).collect(),
+        }
+    }
+
+    /// The upstream a route means by this word.
+    pub(super) fn find(&mut self, word: &str, span: &Span, faults: &mut Faults) -> Option<UpstreamId> {
+        if let Some(at) = self.names.iter().position(|name| *name == word) {
+            return Some(UpstreamId(at));
+        }
+        if !word.contains("://") {
+            let help =
+                format!("{}, or write a URL: \"http://127.0.0.1:3000\"", suggest(word, self.names.iter().copied()));
+            faults.fault(span, format!("no upstream is called `{word}`"), help);
+            return None;
+        }
+        let raw = by_url(word, span, faults)?;
+        let name = raw.url.value.as_ref()?.to_string();
+        // Two routes that name one URL share its connections.
+        let known = self.built.iter().position(|known| known.as_ref().is_some_and(|known| known.name == name));
+        let at = known.unwrap_or_else(|| {
+            self.built.push(upstream(&name, &raw, faults));
+            self.built.len() - 1
+        });
+        Some(UpstreamId(at))
+    }
+
+    /// The upstream of that id, unless it has faults.
+    pub(super) fn get(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.built.get(id.0)?.as_ref()
+    }
+
+    /// All of them, unless one has faults.
+    pub(super) fn finish(self) -> Option<Vec<Upstream>> {
+        self.built.into_iter().collect()
+    }
+}
+
+/// The table that a URL stands for: `url`, and the defaults of all else.
+fn by_url(url: &str, span: &Span, faults: &mut Faults) -> Option<options::Upstream> {
+    let mut table = DeTable::new();
+    table.insert(Spanned::new(span.clone(), "url".into()), Spanned::new(span.clone(), DeValue::String(url.into())));
+    let opt = Opt { name: "upstream", doc: "", rule: Rule::Section, inside: options::Upstream::OPTIONS };
+    options::Upstream::read(&Spanned::new(span.clone(), DeValue::Table(table)), &opt, faults)
+}
+
+fn upstream(name: &str, raw: &options::Upstream, faults: &mut Faults) -> Option<Upstream> {
+    positive(&raw.timeout, "timeout", "no answer could come in time; the default is \"30s\"", faults);
+    positive(&raw.connect_timeout, "connect_timeout", "no connection could be made; the default is \"2s\"", faults);
+    let identity_headers = raw.identity_headers.value.as_ref().map(|raw| identity_headers(raw, faults));
+    Some(Upstream {
+        name: name.to_owned(),
+        address: raw.url.value.clone()?,
+        timeout: raw.timeout.value?,
+        connect_timeout: raw.connect_timeout.value?,
+        authorization: raw.authorization.value?,
+        identity_headers: identity_headers.unwrap_or_default(),
+    })
+}
+
+fn identity_headers(ForwardedClaims(raw): &ForwardedClaims, faults: &mut Faults) -> Arc<[IdentityHeader]> {
+    let mut headers: Vec<(IdentityHeader, &Span)> = Vec::new();
+    for (At { value: header, span }, claim) in raw {
+        let Some(name) = header_name(header) else {
+            let what = format!("`{header}` cannot be an identity header");
+            faults.fault(
+                span,
+                what,
+                "use letters, digits and `-` only: other spellings are dropped from every request",
+            );
+            continue;
+        };
+        if let Some(owner) = owner(name.as_str()) {
+            let what = format!("`{header}` cannot be an identity header: {owner}");
+            faults.fault(span, what, "choose a name of your own, for example \"x-user\"");
+        }
+        if let Some((_, first)) = headers.iter().find(|(earlier, _)| earlier.name == name) {
+            faults
+                .fault(span, format!("`{header}` is set twice"), "case does not count in header names; keep one")
+                .also(first, "the first");
+        }
+        headers.push((IdentityHeader { name, claim: claim.clone() }, span));
+    }
+    headers.into_iter().map(|(header, _)| header).collect()
+}
+
+fn header_name(text: &str) -> Option<HeaderName> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    HeaderName::from_bytes(text.as_bytes()).ok().filter(|_| plain)
+}
+
+/// Who a header belongs to that no claim may be written into.
+fn owner(name: &str) -> Option<&'static str> {
+    let listed = |names: &[&str]| names.contains(&name);
+    if listed(&["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]) {
+        Some("it is about one connection (RFC 9110 section 7.6.1)")
+    } else if listed(&["host", "content-length", "content-type", "content-encoding", "expect", "date"]) {
+        Some("it is about the message itself")
+    } else if listed(&["authorization", "proxy-authorization", "proxy-authenticate", "cookie"]) {
+        Some("it holds credentials")
+    } else if name.starts_with("x-forwarded-") || listed(&["forwarded", "x-real-ip", "via"]) {
+        Some("it says which way the request came")
+    } else if listed(&["x-request-id", "traceparent", "tracestate"]) {
+        Some("it names the request")
+    } else {
+        None
+    }
+}

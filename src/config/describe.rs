@@ -1,0 +1,222 @@
+//! The effective policy of every route: what `check` shows of a file without faults.
+//!
+//! What is shown is read from the model, not from the file: defaults, names and issuers are those that will be used.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use super::model::{Config, KeySource};
+use super::units::{duration_text, size_text};
+use crate::policy::permit::{Policy, Requirement, Scalar};
+use crate::policy::route::{Access, Route};
+
+/// What a configuration does, for people ([`Display`](fmt::Display)) and machines ([`Serialize`]).
+#[derive(Debug, Serialize)]
+pub struct Description {
+    hash: String,
+    routes: Vec<RouteLine>,
+    issuers: Vec<IssuerLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteLine {
+    name: String,
+    /// Empty: every host that no other route names.
+    hosts: Vec<String>,
+    path: String,
+    /// Empty: all.
+    methods: Vec<String>,
+    /// Nothing: public.
+    policy: Option<PolicyLine>,
+    upstream: String,
+    upstream_url: String,
+    upstream_timeout: String,
+    authorization: &'static str,
+    identity_headers: Vec<(String, String)>,
+    body_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyLine {
+    name: String,
+    issuers: Vec<String>,
+    audience: Vec<String>,
+    scopes: Vec<String>,
+    any_scope: Vec<String>,
+    claims: Vec<ClaimLine>,
+    client_ids: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClaimLine {
+    claim: String,
+    any_of: Vec<serde_json::Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct IssuerLine {
+    name: String,
+    issuer: Vec<String>,
+    dialect: &'static str,
+    accept_id_tokens: bool,
+    algorithms: Vec<&'static str>,
+    leeway_seconds: u64,
+    keys: String,
+    refresh: String,
+}
+
+impl Config {
+    /// What this configuration does.
+    pub fn describe(&self) -> Description {
+        Description {
+            hash: self.hash.clone(),
+            routes: self.rules.routes.routes().iter().filter_map(|route| self.route_line(route)).collect(),
+            issuers: self
+                .rules
+                .issuers
+                .iter()
+                .zip(&self.issuers)
+                .map(|(signer, source)| IssuerLine {
+                    name: signer.name.clone(),
+                    issuer: signer.spellings.clone(),
+                    dialect: signer.recognition.name(),
+                    accept_id_tokens: signer.accept_id_tokens,
+                    algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
+                    leeway_seconds: signer.leeway,
+                    keys: keys(&source.keys),
+                    refresh: duration_text(source.refresh),
+                })
+                .collect(),
+        }
+    }
+
+    fn route_line(&self, route: &Route) -> Option<RouteLine> {
+        let upstream = self.upstreams.get(route.upstream.0)?;
+        Some(RouteLine {
+            name: route.name.clone(),
+            hosts: route.hosts.iter().map(ToString::to_string).collect(),
+            path: route.path.to_string(),
+            methods: route.methods.iter().map(ToString::to_string).collect(),
+            policy: match &route.access {
+                Access::Public => None,
+                Access::Policy(policy) => Some(self.policy_line(policy)),
+            },
+            upstream: upstream.name.clone(),
+            upstream_url: upstream.address.to_string(),
+            upstream_timeout: duration_text(upstream.timeout),
+            authorization: upstream.authorization.name(),
+            identity_headers: route
+                .identity_headers
+                .iter()
+                .map(|header| (header.name.to_string(), header.claim.to_string()))
+                .collect(),
+            body_bytes: route.body_bytes,
+        })
+    }
+
+    fn policy_line(&self, policy: &Policy) -> PolicyLine {
+        let issuers = policy.issuers.iter().filter_map(|id| self.rules.issuers.get(id.0));
+        PolicyLine {
+            name: policy.name.clone(),
+            issuers: issuers.map(|issuer| issuer.name.clone()).collect(),
+            audience: policy.audience.clone(),
+            scopes: policy.scopes.clone(),
+            any_scope: policy.any_scope.clone(),
+            claims: policy.claims.iter().map(claim_line).collect(),
+            client_ids: policy.client_ids.clone(),
+        }
+    }
+}
+
+fn claim_line(requirement: &Requirement) -> ClaimLine {
+    let value = |scalar: &Scalar| match scalar {
+        Scalar::String(text) => serde_json::Value::String(text.clone()),
+        Scalar::Number(number) => serde_json::Value::Number(number.clone()),
+        Scalar::Bool(truth) => serde_json::Value::Bool(*truth),
+    };
+    ClaimLine { claim: requirement.claim.to_string(), any_of: requirement.any_of.iter().map(value).collect() }
+}
+
+fn keys(source: &KeySource) -> String {
+    match source {
+        KeySource::Discovery(url) => format!("discovered at {url}"),
+        KeySource::Uri(url) => format!("fetched from {url}"),
+        KeySource::File { path, keys } => format!("{} of {}", keys.len(), path.display()),
+        KeySource::Secret => "a shared secret".to_owned(),
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.routes.iter().try_for_each(|route| route.fmt(f))?;
+        self.issuers.iter().try_for_each(|issuer| issuer.fmt(f))
+    }
+}
+
+impl fmt::Display for RouteLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "route {}", self.name)?;
+        line(f, "takes", &self.takes())?;
+        let authorization = match self.authorization {
+            "keep" => "",
+            _ => ", without Authorization",
+        };
+        line(f, "goes to", &format!("{} ({}{authorization})", self.upstream, self.upstream_url))?;
+        let headers: Vec<_> = self.identity_headers.iter().map(|(name, claim)| format!("{name} = {claim}")).collect();
+        some(f, "tells it", &headers)?;
+        if let Some(bytes) = self.body_bytes {
+            line(f, "body", &format!("at most {}", size_text(bytes)))?;
+        }
+        match &self.policy {
+            None => line(f, "policy", "public: no credential is looked at")?,
+            Some(policy) => policy.fmt(f)?,
+        }
+        f.write_char('\n')
+    }
+}
+
+impl RouteLine {
+    fn takes(&self) -> String {
+        let methods = if self.methods.is_empty() { "every method".to_owned() } else { self.methods.join(", ") };
+        let hosts = if self.hosts.is_empty() { "any other host".to_owned() } else { self.hosts.join(", ") };
+        format!("{methods} at {}, {hosts}", self.path)
+    }
+}
+
+impl fmt::Display for PolicyLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        some(f, "issuer", &self.issuers)?;
+        some(f, "audience", &self.audience)?;
+        some(f, "scopes", &self.scopes)?;
+        some(f, "any scope", &self.any_scope)?;
+        for rule in &self.claims {
+            let values: Vec<_> = rule.any_of.iter().map(ToString::to_string).collect();
+            line(f, "claim", &format!("{} = {}", rule.claim, values.join(" or ")))?;
+        }
+        some(f, "clients", &self.client_ids)
+    }
+}
+
+impl fmt::Display for IssuerLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "issuer {}", self.name)?;
+        some(f, "iss", &self.issuer)?;
+        let id_tokens = if self.accept_id_tokens { ", and ID tokens" } else { "" };
+        line(f, "dialect", &format!("{}{id_tokens}", self.dialect))?;
+        some(f, "signs with", &self.algorithms)?;
+        line(f, "keys", &self.keys)?;
+        f.write_char('\n')
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    writeln!(f, "  {name:<10} {value}")
+}
+
+fn some(f: &mut fmt::Formatter<'_>, name: &str, values: &[impl AsRef<str>]) -> fmt::Result {
+    if values.is_empty() {
+        return Ok(());
+    }
+    line(f, name, &values.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", "))
+}

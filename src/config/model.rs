@@ -1,0 +1,156 @@
+//! The configuration as the rest of the program sees it: complete, checked, immutable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+pub use super::read::{Authorization, LogFormat, LogLevel, RefusalLog};
+pub use super::upstream_address::Address;
+use crate::policy::Rules;
+use crate::policy::identity::IdentityHeader;
+use crate::policy::jwk::JwkSet;
+
+/// All that one file says.
+#[derive(Debug)]
+pub struct Config {
+    /// What clients connect to.
+    pub server: Server,
+    /// Metrics, probes, status.
+    pub admin: Admin,
+    /// What is logged.
+    pub log: Log,
+    /// Where the issuers' keys come from: the same places as in `rules.issuers`.
+    pub issuers: Vec<Issuer>,
+    /// The APIs behind us, by [`UpstreamId`](crate::policy::route::UpstreamId).
+    pub upstreams: Vec<Upstream>,
+    /// All that decides about requests.
+    pub rules: Arc<Rules>,
+    /// The first 12 hex digits of the SHA-256 of the file's bytes: tells two configurations apart in a metric.
+    pub hash: String,
+}
+
+/// The public listener.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Addresses, at least one, without repetition.
+    pub listen: Vec<SocketAddr>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many workers: at least one; "one per core" is resolved.
+    pub workers: usize,
+    /// How to stop.
+    pub drain: Drain,
+    /// Bounds on what a client may send and hold.
+    pub limits: Limits,
+}
+
+/// How to stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    /// How long new requests are still taken while we say that we are not ready.
+    pub delay: Duration,
+    /// How long requests in flight may take after that.
+    pub timeout: Duration,
+}
+
+/// Bounds on what a client may send and hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections of clients, over all listeners.
+    pub connections: usize,
+    /// Bytes of a request's head; at least 8 KiB.
+    pub head_bytes: usize,
+    /// From the first byte of a head to its last.
+    pub header_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// Bytes of a request's body; `None`: no limit. A route's own value is in the route.
+    pub body_bytes: Option<u64>,
+    /// Bytes of a token.
+    pub token_bytes: usize,
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Admin {
+    /// Its address, none of the public ones.
+    pub listen: SocketAddr,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// The form of every line.
+    pub format: LogFormat,
+    /// The least severe message on standard error.
+    pub level: LogLevel,
+    /// Access lines.
+    pub access: AccessLog,
+}
+
+/// Which requests get an access line.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessLog {
+    /// The share of requests, from 0 to 1.
+    pub sample: f64,
+    /// Whether refusals are sampled too.
+    pub refused: RefusalLog,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// Its name.
+    pub name: String,
+    /// The source of its keys.
+    pub keys: KeySource,
+    /// Whether plain http outside loopback is fetched, also where discovery names it.
+    pub allow_http: bool,
+    /// Whether the gateway is unready until the keys were seen once.
+    pub required_for_ready: bool,
+    /// How often keys are fetched.
+    pub refresh: Duration,
+    /// The least time between two fetches for unknown keys.
+    pub cooldown: Duration,
+    /// How long the last good set is used while fetching fails; at least `refresh`.
+    pub max_stale: Duration,
+}
+
+/// The source of an issuer's keys.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// The discovery document at this URL says where they are; its `issuer` must be the issuer's first spelling.
+    Discovery(Url),
+    /// A key set at this URL.
+    Uri(Url),
+    /// A key set from a file, read at the start. Never fetched.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its keys, at least one of which can be used.
+        keys: Arc<JwkSet>,
+    },
+    /// The issuer signs with its `hmac_secret`; there is nothing to fetch.
+    Secret,
+}
+
+/// An API behind us.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its name: that of the file, or its URL where a route names it by that.
+    pub name: String,
+    /// Where it listens.
+    pub address: Address,
+    /// To the response's head.
+    pub timeout: Duration,
+    /// To the connection.
+    pub connect_timeout: Duration,
+    /// What becomes of the client's `Authorization`.
+    pub authorization: Authorization,
+    /// The headers that tell it who calls.
+    pub identity_headers: Arc<[IdentityHeader]>,
+}

@@ -1,0 +1,225 @@
+//! Every option of the file: its key, type, default and meaning, once.
+//!
+//! From these declarations come the reader, the "did you mean" of a wrong key, and `config.example.toml`. An option that
+//! is not here is refused as unknown: nothing in the file is ignored.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+use url::Url;
+
+use super::declare::{Entries, Opt, Rule, Value, options};
+use super::fault::Faults;
+use super::read::{
+    At, Authorization, ClaimRules, DialectName, ForwardedClaims, Hidden, LogFormat, LogLevel, Named, OneOrMany,
+    PolicyChoice, RefusalLog, Share, Text,
+};
+use super::units::{Size, SizeLimit};
+use super::upstream_address::Address;
+use crate::policy::dialect::Compare;
+use crate::policy::jwt::Algorithm;
+use crate::policy::route::{HostPattern, RoutePattern};
+
+options! {
+    /// The whole file.
+    struct File {
+        /// what clients connect to
+        server: Server = Section;
+        /// metrics, probes, status; never on the public listener
+        admin: Admin = Section;
+        /// access lines on standard output, everything else on standard error
+        log: Log = Section;
+        /// who signs tokens
+        issuers: Named<Issuer> = Named("main");
+        /// the APIs behind us
+        upstreams: Named<Upstream> = Named("orders");
+        /// what a token must say
+        policies: Named<Policy> = Named("read-orders");
+        /// which requests get which policy and upstream
+        routes: Vec<Route> = Each;
+    }
+
+    /// `[server]`
+    struct Server {
+        /// an address, or a list of them
+        listen: OneOrMany<SocketAddr> = Default(r#""0.0.0.0:8080""#);
+        /// whose Forwarded / X-Forwarded-* we believe; default: nobody's
+        trusted_proxies: Vec<IpNet> = Off(r#"["10.0.0.0/8"]"#);
+        /// 0: one per core
+        workers: u32 = Default("0");
+        /// after SIGTERM: unready first, then finish what is in flight
+        drain: Drain = Inline;
+        /// safe defaults, each
+        limits: Limits = Section;
+    }
+
+    /// `server.drain`
+    struct Drain {
+        /// how long new requests are still taken while we say that we are not ready
+        delay: Duration = Default(r#""5s""#);
+        /// how long what is in flight may take after that
+        timeout: Duration = Default(r#""30s""#);
+    }
+
+    /// `[server.limits]`
+    struct Limits {
+        /// open connections of clients
+        connections: u32 = Default("20000");
+        /// of a request's head; at least 8KiB
+        head_bytes: Size = Default(r#""32KiB""#);
+        /// from the first byte of a request's head to its last
+        header_timeout: Duration = Default(r#""10s""#);
+        /// between requests
+        idle_timeout: Duration = Default(r#""75s""#);
+        /// of a request's body; per route too
+        body_bytes: SizeLimit = Default(r#""none""#);
+        /// of a token
+        token_bytes: Size = Default(r#""16KiB""#);
+    }
+
+    /// `[admin]`
+    struct Admin {
+        /// an address; probes and metrics answer any Host
+        listen: SocketAddr = Default(r#""127.0.0.1:9901""#);
+    }
+
+    /// `[log]`
+    struct Log {
+        /// or "text"
+        format: LogFormat = Default(r#""json""#);
+        /// error, warn, info, debug, trace
+        level: LogLevel = Default(r#""info""#);
+        /// the share of requests that get a line; refusals: "all" or "sample" (as the others)
+        access: AccessLog = Inline;
+    }
+
+    /// `log.access`
+    struct AccessLog {
+        /// from 0.0 to 1.0
+        sample: Share = Default("1.0");
+        /// "all" or "sample"
+        refused: RefusalLog = Default(r#""all""#);
+    }
+
+    /// `[issuers.NAME]`
+    struct Issuer {
+        /// the exact `iss` of its tokens
+        issuer: Text = Required(r#""https://login.example.com/""#);
+        /// further exact spellings
+        aliases: Vec<At<Text>> = Off(r#"["https://login.example.com"]"#);
+        /// how its tokens look; only `typ: at+jwt` is an access token by the default
+        dialect: DialectName = Default(r#""rfc9068""#);
+        /// default: the asymmetric ones
+        algorithms: Vec<At<Algorithm>> = Off(r#"["RS256", "ES256"]"#);
+        /// between its clock and ours; at most 5m
+        leeway: Duration = Default(r#""30s""#);
+        /// Dex and the like: loud, needs an audience, still refuses refresh and logout tokens
+        accept_id_tokens: bool = Default("false");
+        /// a dialect of your own, instead of `dialect`
+        discriminator: Discriminator = Off(r#"{ claim = "tokenName", access = ["access_token"] }"#);
+        /// default: the dialect's
+        scope_claim: Text = Off(r#""scope""#);
+        /// OAuth client ids: never taken for an API's audience
+        known_clients: Vec<Text> = Off(r#"["web", "batch"]"#);
+        /// or { env = "NAME" }; HS256/384/512 for an issuer without public keys; `algorithms` must say so
+        hmac_secret: Hidden = Off(r#"{ file = "hmac.key" }"#);
+        /// default: from the issuer
+        discovery_url: Url = Off(r#""https://login.example.com/.well-known/openid-configuration""#);
+        /// plain http outside loopback, for what we fetch
+        allow_http: bool = Default("false");
+        /// whether we are unready until its keys were seen once
+        required_for_ready: bool = Default("true");
+        /// where its public keys come from; default: by discovery
+        jwks: Jwks = Section;
+    }
+
+    /// A secret that stands elsewhere.
+    struct Secret {
+        /// a file that not everybody may read; one final newline is not part of the secret
+        file: Text = Off(r#""hmac.key""#);
+        /// an environment variable
+        env: Text = Off(r#""HMAC_KEY""#);
+    }
+
+    /// `issuers.NAME.discriminator`
+    struct Discriminator {
+        /// the claim that tells the kinds apart
+        claim: Text = Off(r#""tokenName""#);
+        /// or the header member
+        header: Text = Off(r#""typ""#);
+        /// its values in access tokens
+        access: Vec<Text> = Off(r#"["access_token"]"#);
+        /// its values in tokens of another kind
+        deny: Vec<Text> = Off(r#"["id_token"]"#);
+        /// or "prefix", "suffix", "contains"
+        matching as "match": Compare = Default(r#""exact""#);
+        /// claims that must be there; `|`: either
+        require: Vec<Text> = Off(r#"["scope", "scp|roles"]"#);
+        /// claims that must not be there
+        forbid: Vec<Text> = Off(r#"["nonce"]"#);
+    }
+
+    /// `[issuers.NAME.jwks]`
+    struct Jwks {
+        /// a key set to fetch, instead of discovery
+        uri: Url = Off(r#""https://login.example.com/jwks""#);
+        /// a key set to read at the start, instead of discovery
+        file: Text = Off(r#""keys.json""#);
+        /// how often it is fetched
+        refresh: Duration = Default(r#""5m""#);
+        /// between two fetches for unknown keys
+        cooldown: Duration = Default(r#""10s""#);
+        /// how long the last good set is used while fetching fails
+        max_stale: Duration = Default(r#""24h""#);
+    }
+
+    /// `[upstreams.NAME]`
+    struct Upstream {
+        /// where it listens
+        url: Address = Required(r#""http://127.0.0.1:3000""#);
+        /// to the response's head
+        timeout: Duration = Default(r#""30s""#);
+        /// to the connection
+        connect_timeout: Duration = Default(r#""2s""#);
+        /// or "remove"
+        authorization: Authorization = Default(r#""keep""#);
+        /// header = claim; every spelling of them from a client is removed
+        identity_headers: ForwardedClaims = Off(r#"{ x-user = "sub", x-scope = "scope" }"#);
+    }
+
+    /// `[policies.NAME]`, or the inline table of a route
+    struct Policy {
+        /// default: the only one there is
+        issuers: Vec<At<Text>> = Off(r#"["main"]"#);
+        /// any of; required, unless client_ids stands in for it
+        audience: Vec<At<Text>> = Usual(r#"["https://api.example.com"]"#);
+        /// all of
+        scopes: Vec<At<Text>> = Off(r#"["read:orders"]"#);
+        /// one of
+        any_scope: Vec<At<Text>> = Off(r#"["read:orders", "admin"]"#);
+        /// equal, or one of; a name that begins with / is a JSON Pointer
+        claims: ClaimRules = Off(r#"{ tenant = "acme", roles = ["ops", "admin"], "/kubernetes.io/namespace" = "shop" }"#);
+        /// allowed client_id / azp / cid / appid
+        client_ids: Vec<Text> = Off(r#"["web", "batch"]"#);
+    }
+
+    /// `[[routes]]`
+    struct Route {
+        /// the metric label; default made from host and path
+        name: Text = Off(r#""orders""#);
+        /// default: every host
+        hosts: Vec<At<HostPattern>> = Off(r#"["api.example.com", "*.example.com"]"#);
+        /// exact; `{id}` is one segment; `/*` at the end: this and everything under it
+        path: RoutePattern = Required(r#""/orders/*""#);
+        /// default: all
+        methods: Vec<At<Method>> = Off(r#"["GET", "HEAD"]"#);
+        /// a name, an inline table, or "public"
+        policy: PolicyChoice = Required(r#""read-orders""#);
+        /// a name or a URL
+        upstream: Text = Required(r#""orders""#);
+        /// default: that of [server.limits]
+        body_bytes: SizeLimit = Off(r#""10MiB""#);
+    }
+}

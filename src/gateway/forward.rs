@@ -1,0 +1,85 @@
+//! From a permit to the upstream's answer: rewrites the head, bounds the body, sends, and passes the answer back.
+//!
+//! The path that was decided on is the path that is sent, byte for byte. Framing is made anew: the length that the body
+//! really has, or chunks; never a length or a coding that a client wrote. Both bodies stream, each at the pace of its reader.
+
+use http::header::{CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, Method, Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::body::Body;
+use super::request_body::{BodyFault, Pace, RequestBody};
+use crate::policy::headers::{Onward, towards_client, towards_upstream};
+use crate::policy::permit::Permit;
+use crate::policy::reject::Reject;
+use crate::remote::upstream::{NoAnswer, Upstreams};
+
+/// Sends a permitted request to its route's upstream and gives the answer as the client shall see it.
+///
+/// # Errors
+///
+/// `body_too_large`, `request_timeout` or `request_malformed` for the request's body, and what
+/// [`Upstreams::send`] gives for the upstream.
+pub async fn forward(
+    permit: &Permit<'_>,
+    upstreams: &Upstreams<RequestBody>,
+    request: Request<Incoming>,
+    pace: Pace,
+    onward: &Onward<'_>,
+) -> Result<Response<Body>, Reject> {
+    let route = permit.route();
+    if let Some(limit) = route.body_bytes
+        && request.body().size_hint().lower() > limit
+    {
+        return Err(Reject::BodyTooLarge { limit });
+    }
+    let (mut head, body) = request.into_parts();
+    let (body, fault) = RequestBody::new(body, route.body_bytes, pace);
+    towards_upstream(&mut head.headers, onward);
+    frame(&head.method, &mut head.headers, &body);
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = origin_form(head.uri)?;
+    *request.headers_mut() = head.headers;
+
+    match upstreams.send(route.upstream.0, request).await {
+        Ok(mut response) => {
+            towards_client(response.headers_mut(), onward.request_id);
+            Ok(response.map(Body::upstream))
+        }
+        Err(NoAnswer::Upstream(reject)) => Err(reject),
+        Err(NoAnswer::RequestBody) => Err(match fault.and_then(|fault| fault.get().copied()) {
+            Some(BodyFault::TooLarge) => Reject::BodyTooLarge { limit: route.body_bytes.unwrap_or_default() },
+            Some(BodyFault::TooSlow) => Reject::RequestTimeout,
+            Some(BodyFault::Broken) => Reject::RequestMalformed { rule: "the body ends where its framing does not" },
+            None => Reject::Internal { why: "a request's body failed without a fault" },
+        }),
+    }
+}
+
+/// Leaves the framing of the body to the one who writes it.
+fn frame(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
+    let declared = headers.remove(CONTENT_LENGTH).is_some();
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(TRAILER);
+    if body.is_end_stream() {
+        // "No body" and "a body of no bytes" are told apart by some servers (RFC 9110 section 8.6).
+        if declared || [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if body.size_hint().exact().is_none() {
+        // hyper would send a GET's body of unknown length as no body.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// The target as an origin server is asked for it (RFC 9112 section 3.2.1).
+fn origin_form(uri: Uri) -> Result<Uri, Reject> {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(uri);
+    }
+    let path: Option<PathAndQuery> = uri.into_parts().path_and_query;
+    path.map(Uri::from).ok_or(Reject::RequestMalformed { rule: "the target has no path" })
+}

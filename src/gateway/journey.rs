@@ -1,0 +1,152 @@
+//! What is known of a request on its way, and the one record at its end.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::{Method, Request, Response, Uri};
+use hyper::body::Incoming;
+
+use super::Peer;
+use super::authenticate::Claimed;
+use super::body::{Body, Ending};
+use super::respond::{Asked, refuse};
+use super::shared::Shared;
+use crate::policy::forwarded::{Hop, client_address};
+use crate::policy::permit::Permit;
+use crate::policy::reject::{Code, Reject};
+use crate::policy::trace::{RequestId, Trace};
+use crate::telemetry::labels::{By, Decision};
+use crate::telemetry::metrics::Held;
+use crate::telemetry::{Outcome, Visit};
+
+/// A request on its way.
+pub(super) struct Journey {
+    shared: Arc<Shared>,
+    begun: Instant,
+    at: SystemTime,
+    method: Method,
+    uri: Uri,
+    asked: Asked,
+    client: std::net::IpAddr,
+    in_flight: Held,
+    /// Where it came from.
+    pub(super) hop: Hop,
+    /// Its id.
+    pub(super) request_id: RequestId,
+    /// Its trace.
+    pub(super) trace: Trace,
+    /// The place of its route, once that was found.
+    pub(super) route: Option<usize>,
+    /// Whose token it bears, once that was found.
+    pub(super) claimed: Claimed,
+    /// The verdict, once it was given, and what came of it.
+    verdict: Option<Verdict>,
+}
+
+/// A permit that was given.
+struct Verdict {
+    decision: Decision,
+    upstream: usize,
+    sent: Instant,
+}
+
+impl Journey {
+    /// Notes what a request says about itself.
+    pub(super) fn begin(shared: &Arc<Shared>, request: &Request<Incoming>, peer: Peer) -> Self {
+        let trusted = |address| shared.trusts(address);
+        let hop = Hop { peer: peer.address.ip(), trusted: trusted(peer.address.ip().to_canonical()), tls: peer.tls };
+        let headers = request.headers();
+        let kept = if hop.trusted { RequestId::kept(headers) } else { None };
+        Self {
+            shared: Arc::clone(shared),
+            begun: Instant::now(),
+            at: shared.clock().wall(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            asked: Asked::by(request),
+            client: client_address(headers, hop, trusted),
+            in_flight: shared.telemetry().metrics.request_started(),
+            hop,
+            request_id: kept.unwrap_or_else(|| RequestId::made(random())),
+            trace: Trace::of(headers, random()),
+            route: None,
+            claimed: Claimed::default(),
+            verdict: None,
+        }
+    }
+
+    /// Notes that the request was let through, and goes to the upstream now.
+    pub(super) fn permitted(&mut self, permit: &Permit<'_>) {
+        let decision = if permit.principal().is_some() { Decision::Permitted } else { Decision::Anonymous };
+        self.verdict = Some(Verdict { decision, upstream: permit.route().upstream.0, sent: Instant::now() });
+    }
+
+    /// The answer as it goes out, watched to its end.
+    pub(super) fn passed(self, response: Response<Body>) -> Response<Body> {
+        let (decision, by) = match &self.verdict {
+            Some(verdict) => (verdict.decision, By::Upstream),
+            None => (Decision::Anonymous, By::Gateway),
+        };
+        self.watch(response, decision, by, None)
+    }
+
+    /// The refusal as it goes out, watched to its end; the operator is told why.
+    pub(super) fn refused(self, reject: &Reject) -> Response<Body> {
+        let route = self.route.and_then(|route| self.shared.rules().routes.routes().get(route));
+        self.shared.refusals().tell(
+            reject,
+            route.map(|route| route.name.as_str()),
+            self.request_id.as_str(),
+            self.shared.since_start(),
+        );
+        let response = refuse(reject, self.asked, &self.request_id);
+        let (decision, failure) = match &self.verdict {
+            Some(verdict) => (verdict.decision, Some(reject.code())),
+            None => (Decision::Refused(reject.code()), None),
+        };
+        self.watch(response, decision, By::Gateway, failure)
+    }
+
+    fn watch(self, response: Response<Body>, decision: Decision, by: By, failure: Option<Code>) -> Response<Body> {
+        let status = response.status();
+        response.map(|body| {
+            body.watched(move |ending| {
+                let failure = match ending {
+                    // The head has gone out: the client sees a body that is cut off.
+                    Ending::Broken => failure.or(Some(Code::UpstreamUnreachable)),
+                    Ending::Whole | Ending::Abandoned => failure,
+                };
+                let outcome = Outcome {
+                    at: self.at,
+                    method: self.method,
+                    uri: self.uri,
+                    route: self.route,
+                    status,
+                    by,
+                    decision,
+                    failure,
+                    issuer: self.claimed.issuer.map(|issuer| issuer.0),
+                    verified: self.claimed.verified,
+                    client: self.client,
+                    duration: self.begun.elapsed(),
+                    visit: self
+                        .verdict
+                        .map(|verdict| Visit { upstream: verdict.upstream, time: verdict.sent.elapsed() }),
+                    request_id: self.request_id.value().clone(),
+                    trace_id: u128::from_str_radix(self.trace.id(), 16).ok(),
+                };
+                outcome.record(self.shared.telemetry());
+                drop(self.in_flight);
+            })
+        })
+    }
+}
+
+/// Random bytes for ids, which are no secrets; zeroes where the system has none to give.
+fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+        tracing::error!("the system gives no random bytes: request ids are not unique");
+    }
+    bytes
+}

@@ -1,0 +1,114 @@
+//! The admin listener: metrics and probes, never on an address for clients.
+//!
+//! `GET /metrics` is Prometheus' text, `/livez` says that the process answers, `/readyz` says by component whether it
+//! should be sent requests. These answer any `Host`: a scraper or a kubelet asks by address. Everything else is 404.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::connection::Bounds;
+use super::drain::{Phase, PhaseWatch, Phases};
+use super::workers::accept;
+use crate::gateway::{Body, Peer};
+
+/// Connections to the admin listener at once.
+const CONNECTIONS: usize = 128;
+
+/// A part of the gateway that must be ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// What it is, as the configuration names it.
+    pub name: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Why it is not; empty where it is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// Where the admin listener gets what it tells.
+#[derive(Clone)]
+pub struct Admin {
+    metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    components: Arc<dyn Fn() -> Vec<Component> + Send + Sync>,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    components: Vec<Component>,
+}
+
+impl Admin {
+    /// `metrics` gives the text of `/metrics`, `components` what `/readyz` tells beside the server's own state.
+    pub fn new(
+        metrics: impl Fn() -> String + Send + Sync + 'static,
+        components: impl Fn() -> Vec<Component> + Send + Sync + 'static,
+    ) -> Self {
+        Self { metrics: Arc::new(metrics), components: Arc::new(components) }
+    }
+
+    /// Answers until it is aborted: probes are asked until the very end.
+    pub(super) async fn serve(self, listener: TcpListener, phase: PhaseWatch, bounds: Bounds) {
+        let own_life = Phases::new();
+        let handler = move |request: Request<Incoming>, _: Peer| {
+            let answer = self.answer(request.method(), request.uri().path(), phase.now());
+            async move { answer }
+        };
+        accept(listener, 0, Arc::new(Semaphore::new(CONNECTIONS)), own_life.watch(), bounds, handler).await;
+    }
+
+    fn answer(&self, method: &Method, path: &str, phase: Phase) -> Response<Body> {
+        let known = ["/metrics", "/livez", "/readyz"].contains(&path);
+        if known && ![Method::GET, Method::HEAD].contains(method) {
+            let mut response =
+                text(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "use GET\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (self.metrics)()),
+            "/livez" => text(StatusCode::OK, "application/json", "{\"live\":true}\n".to_owned()),
+            "/readyz" => self.readiness(phase),
+            _ => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "see /metrics, /livez, /readyz\n".to_owned()),
+        }
+    }
+
+    fn readiness(&self, phase: Phase) -> Response<Body> {
+        let mut components = vec![match phase {
+            Phase::Serving => Component { name: "server".to_owned(), ready: true, why: String::new() },
+            Phase::Draining | Phase::Closing | Phase::Stopped => {
+                Component { name: "server".to_owned(), ready: false, why: "draining".to_owned() }
+            }
+        }];
+        components.extend((self.components)());
+        let ready = components.iter().all(|component| component.ready);
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        // Strings and booleans always serialize; the fallback only keeps this function total.
+        let mut json = serde_json::to_string(&Readiness { ready, components }).unwrap_or_default();
+        json.push('\n');
+        text(status, "application/json", json)
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::own(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admin")
+    }
+}
