@@ -35,6 +35,7 @@ pub enum GatewayFault {
 
 /// A gateway that serves.
 pub struct Serving {
+    shared: Arc<Shared>,
     running: Running,
     address: SocketAddr,
 }
@@ -61,15 +62,16 @@ impl Serving {
         let control = Handle::current();
         let shared = Shared::start(config, Arc::new(telemetry), Clock::system(), Pace::default(), &control)?;
         let shared = Arc::new(shared);
+        let workers = Arc::clone(&shared);
         let running = server::start(&settings, &control, admin(&shared), move |_worker| {
-            let gateway = Arc::new(Gateway::new(&shared));
+            let gateway = Arc::new(Gateway::new(&workers));
             move |request, peer| {
                 let gateway = Arc::clone(&gateway);
                 async move { gateway.handle(request, peer).await }
             }
         })?;
         let address = running.addresses().first().copied().ok_or(GatewayFault::Nowhere)?;
-        Ok(Self { running, address })
+        Ok(Self { shared, running, address })
     }
 
     /// Where clients reach it.
@@ -80,6 +82,11 @@ impl Serving {
     /// Where metrics and probes are.
     pub fn admin_address(&self) -> SocketAddr {
         self.running.admin_address()
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.telemetry().metrics
     }
 
     /// Stops at once.

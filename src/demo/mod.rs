@@ -31,6 +31,7 @@ use self::provider::Provider;
 use self::signer::SignFault;
 use self::tour::{ID_TOKEN, ORDERS, Tour};
 use crate::config::Config;
+use crate::telemetry::metrics::Dropped;
 
 /// A demo that runs.
 pub struct Demo {
@@ -153,6 +154,11 @@ impl Demo {
         text
     }
 
+    /// The count of log lines that this demo's gateway could not write.
+    pub fn log_lines_dropped(&self) -> Dropped {
+        self.gateway.metrics().log_lines_dropped()
+    }
+
     /// Ends all parts, and removes the files.
     pub async fn stop(self) {
         self.gateway.stop().await;
@@ -176,5 +182,41 @@ mod tests {
             }
             demo.stop().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_does_not_count_where_the_good_token_is_refused() {
+        let mut demo = Demo::start(provider("rfc9068").unwrap()).await.unwrap();
+        let forged = demo.tour.token("forged-token").unwrap().to_owned();
+        demo.tour.tokens[0].text = forged;
+        let findings = demo.check().await;
+        assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
+        assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
+    }
+
+    #[tokio::test]
+    async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
+        let demo = Demo::start(provider("auth0").unwrap()).await.unwrap();
+        let loaded = Config::load(&demo.file).unwrap();
+        assert_eq!(loaded.config.server.listen, [demo.gateway.address()]);
+        let told = demo.tell(Path::new("bearward"));
+        for stop in &demo.tour.stops {
+            assert!(told.contains(&stop.curl(demo.gateway.address(), demo.directory.path())), "{told}");
+        }
+        let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
+        assert_eq!(Some(&*token), demo.tour.token(ID_TOKEN));
+        assert!(!told.contains(&token), "tokens stay in their files");
+        let directory = demo.directory.path().to_owned();
+        demo.stop().await;
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_dialect_that_is_not_here_is_told_with_those_that_are() {
+        let fault = provider("keycloak").map(|_| ()).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "the demo has no dialect \"keycloak\"; it has rfc9068, forgerock, forgerock-express, genauth, auth0"
+        );
     }
 }
