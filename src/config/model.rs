@@ -11,7 +11,7 @@ use url::Url;
 pub use super::read::{Authorization, LogFormat, LogLevel, RefusalLog};
 pub use super::upstream_address::Address;
 use crate::policy::Rules;
-use crate::policy::headers::IdentityHeader;
+use crate::policy::identity::IdentityHeader;
 use crate::policy::jwk::JwkSet;
 
 /// All that one file says.

@@ -8,7 +8,6 @@ pub mod api;
 pub mod check;
 pub mod configuration;
 pub mod directory;
-pub mod gateway;
 pub mod issuer;
 mod loopback;
 pub mod provider;
@@ -21,30 +20,39 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use tokio::runtime::{Builder, Runtime};
+
 use self::api::Api;
 use self::check::Finding;
 use self::configuration::{Addresses, configuration};
 use self::directory::Directory;
-use self::gateway::{GatewayFault, Serving};
 use self::issuer::{Issuer, IssuerFault};
 use self::provider::Provider;
 use self::signer::SignFault;
 use self::tour::{ID_TOKEN, ORDERS, Tour};
 use crate::config::Config;
+use crate::gateway::request_body::Pace;
+use crate::remote::clock::Clock;
+use crate::server::assembly::{self, ServeFault, Served};
+use crate::server::drain::StopSignals;
+use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Dropped;
 
-/// A demo that runs.
+/// A demo that runs. Like the gateway it starts, it belongs to a thread that may block, not to a task.
 pub struct Demo {
     provider: &'static Provider,
+    gateway: SocketAddr,
+    served: Served,
     issuer: Issuer,
     api: Api,
-    gateway: Serving,
     tour: Tour,
     directory: Directory,
     file: PathBuf,
+    /// Last: issuer and API run on it.
+    runtime: Runtime,
 }
 
-/// The demo could not be started.
+/// The demo could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoFault {
     /// There is no such provider here.
@@ -61,13 +69,16 @@ pub enum DemoFault {
     Token(#[from] SignFault),
     /// The gateway.
     #[error("the demo's gateway cannot be started: {0}")]
-    Gateway(#[from] GatewayFault),
+    Gateway(#[from] ServeFault),
     /// A socket or a file.
     #[error("the demo cannot have its sockets and files: {0}")]
     System(#[from] io::Error),
     /// The demo's own configuration: a defect of ours.
     #[error("the demo's configuration is refused:\n{0}")]
     Configuration(String),
+    /// A signal told it to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// The providers whose tokens the demo can show.
@@ -98,15 +109,21 @@ impl Demo {
     /// # Errors
     ///
     /// A part cannot be started; those before it end.
-    pub async fn start(provider: &'static Provider) -> Result<Self, DemoFault> {
-        let (issuer, api, directory) = (Issuer::start(provider).await?, Api::start().await?, Directory::new()?);
+    pub fn start(provider: &'static Provider) -> Result<Self, DemoFault> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("demo").enable_all().build()?;
+        let issuer = runtime.block_on(Issuer::start(provider))?;
+        let api = runtime.block_on(Api::start())?;
+        let directory = Directory::new()?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let free = Addresses { gateway: any, admin: any, api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &free))?;
-        let loaded = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?;
-        let gateway = Serving::start(loaded.config)?;
+        let config = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?.config;
+        let metrics = assembly::metrics(&config).map_err(ServeFault::from)?;
+        let served = Served::start(config, Telemetry { metrics, access: None }, Clock::system(), Pace::default())?;
+        // The file names one listener.
+        let gateway = served.addresses().first().copied().unwrap_or(any);
         // From here on the file tells the ports that were free.
-        let taken = Addresses { gateway: gateway.address(), admin: gateway.admin_address(), api: api.address() };
+        let taken = Addresses { gateway, admin: served.admin_address(), api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &taken))?;
 
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -114,22 +131,44 @@ impl Demo {
         for token in &tour.tokens {
             directory.write(&token.name, &token.text)?;
         }
-        Ok(Self { provider, issuer, api, gateway, tour, directory, file })
+        Ok(Self { provider, gateway, served, issuer, api, tour, directory, file, runtime })
     }
 
     /// Takes the tour, and compares what comes back.
-    pub async fn check(&self) -> Vec<Finding> {
-        check::check(&self.tour, self.gateway.address(), &self.api).await
+    ///
+    /// # Errors
+    ///
+    /// A signal told it to stop, or signals cannot be listened to.
+    pub fn check(&self) -> Result<Vec<Finding>, DemoFault> {
+        self.runtime.block_on(async {
+            let mut signals = StopSignals::listen()?;
+            tokio::select! {
+                findings = check::check(&self.tour, self.gateway, &self.api) => Ok(findings),
+                () = signals.next() => Err(DemoFault::Interrupted),
+            }
+        })
+    }
+
+    /// Serves until a signal tells it to stop.
+    ///
+    /// # Errors
+    ///
+    /// Signals cannot be listened to.
+    pub fn until_signalled(&self) -> Result<(), DemoFault> {
+        self.runtime.block_on(async {
+            StopSignals::listen()?.next().await;
+            Ok(())
+        })
     }
 
     /// What to paste, and what it answers. `program` is how this binary is called.
     pub fn tell(&self, program: &Path) -> String {
         let Provider { dialect, about, .. } = self.provider;
-        let gateway = self.gateway.address();
+        let gateway = self.gateway;
         let mut text = format!(
             "bearward demo: {about} (dialect {dialect})\n\n  gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
              sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
-            self.gateway.admin_address(),
+            self.served.admin_address(),
             self.api.address(),
             self.issuer.name(),
         );
@@ -156,14 +195,16 @@ impl Demo {
 
     /// The count of log lines that this demo's gateway could not write.
     pub fn log_lines_dropped(&self) -> Dropped {
-        self.gateway.metrics().log_lines_dropped()
+        self.served.shared().telemetry().metrics.log_lines_dropped()
     }
 
     /// Ends all parts, and removes the files.
-    pub async fn stop(self) {
-        self.gateway.stop().await;
-        self.api.stop().await;
-        self.issuer.stop().await;
+    pub fn stop(self) {
+        self.served.stop();
+        self.runtime.block_on(async {
+            self.api.stop().await;
+            self.issuer.stop().await;
+        });
     }
 }
 
@@ -171,43 +212,43 @@ impl Demo {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn every_provider_passes_its_tour() {
+    #[test]
+    fn every_provider_passes_its_tour() {
         for provider in providers().unwrap() {
-            let demo = Demo::start(provider).await.unwrap();
-            let findings = demo.check().await;
+            let demo = Demo::start(provider).unwrap();
+            let findings = demo.check().unwrap();
             assert_eq!(findings.len(), demo.tour.stops.len());
             for finding in findings {
                 assert!(finding.faults.is_empty(), "{}: {finding:?}", provider.dialect);
             }
-            demo.stop().await;
+            demo.stop();
         }
     }
 
-    #[tokio::test]
-    async fn a_refusal_does_not_count_where_the_good_token_is_refused() {
-        let mut demo = Demo::start(provider("rfc9068").unwrap()).await.unwrap();
+    #[test]
+    fn a_refusal_does_not_count_where_the_good_token_is_refused() {
+        let mut demo = Demo::start(provider("rfc9068").unwrap()).unwrap();
         let forged = demo.tour.token("forged-token").unwrap().to_owned();
         demo.tour.tokens[0].text = forged;
-        let findings = demo.check().await;
+        let findings = demo.check().unwrap();
         assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
         assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
     }
 
-    #[tokio::test]
-    async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
-        let demo = Demo::start(provider("auth0").unwrap()).await.unwrap();
+    #[test]
+    fn the_files_of_a_demo_can_be_used_and_go_with_it() {
+        let demo = Demo::start(provider("auth0").unwrap()).unwrap();
         let loaded = Config::load(&demo.file).unwrap();
-        assert_eq!(loaded.config.server.listen, [demo.gateway.address()]);
+        assert_eq!(loaded.config.server.listen, [demo.gateway]);
         let told = demo.tell(Path::new("bearward"));
         for stop in &demo.tour.stops {
-            assert!(told.contains(&stop.curl(demo.gateway.address(), demo.directory.path())), "{told}");
+            assert!(told.contains(&stop.curl(demo.gateway, demo.directory.path())), "{told}");
         }
         let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
         assert_eq!(Some(&*token), demo.tour.token(ID_TOKEN));
         assert!(!told.contains(&token), "tokens stay in their files");
         let directory = demo.directory.path().to_owned();
-        demo.stop().await;
+        demo.stop();
         assert!(!directory.exists());
     }
 

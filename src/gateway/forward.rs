@@ -44,7 +44,7 @@ pub async fn forward(
     *request.uri_mut() = origin_form(head.uri)?;
     *request.headers_mut() = head.headers;
 
-    match upstreams.send(route.upstream.0, request).await {
+    match upstreams.send(route.upstream, request).await {
         Ok(mut response) => {
             towards_client(response.headers_mut(), onward.request_id);
             Ok(response.map(Body::upstream))

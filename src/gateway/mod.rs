@@ -40,8 +40,9 @@ pub mod request_body;
 pub mod respond;
 mod shared;
 
+pub use self::authenticate::verify;
 pub use self::body::Body;
-pub use self::shared::{IssuerReadiness, Shared, SharedFault};
+pub use self::shared::{IssuerReadiness, Shared, SharedFault, key_source};
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Gateway {
             timeout: upstream.timeout,
             connect_timeout: upstream.connect_timeout,
         });
-        Self { shared: Arc::clone(shared), upstreams: Upstreams::new(targets) }
+        Self { shared: Arc::clone(shared), upstreams: Upstreams::new(targets, shared.telemetry()) }
     }
 
     /// Answers a request, whatever it is.

@@ -14,7 +14,7 @@
 //! cheap, and so that an ID token is called one even when it is expired or signed with an algorithm we do not take.
 
 use super::claims::{Claims, NumericDate, malformed};
-use super::headers::IdentityHeader;
+use super::identity::IdentityHeader;
 use super::issuer::Issuer;
 use super::json::Json;
 use super::jwt::Contents;

@@ -19,35 +19,8 @@
 use http::HeaderMap;
 use http::header::{self, Entry, HeaderName, HeaderValue};
 
-use super::claims::{ClaimPath, Claims};
 use super::forwarded::{Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
-use super::json::Json;
 use super::trace::{RequestId, Trace, X_REQUEST_ID};
-
-/// A header by which an upstream is told a claim.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IdentityHeader {
-    /// The header.
-    pub name: HeaderName,
-    /// The claim.
-    pub claim: ClaimPath,
-}
-
-impl IdentityHeader {
-    /// The value that is sent, by the rules of [`header_value`]; none where the token does not have the claim.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong where the claim cannot be sent.
-    pub fn value(&self, claims: &Claims) -> Result<Option<HeaderValue>, &'static str> {
-        self.claim.find(claims).map(|claim| header_value(claim, self.separator())).transpose()
-    }
-
-    /// Scopes are written as OAuth writes them (RFC 6749 section 3.3), other lists with commas.
-    fn separator(&self) -> u8 {
-        if self.claim.is("scope") || self.claim.is("scp") { b' ' } else { b',' }
-    }
-}
 
 /// What a request's head becomes on its way to the upstream.
 #[derive(Debug)]
@@ -98,60 +71,6 @@ pub fn towards_upstream(headers: &mut HeaderMap, onward: &Onward<'_>) {
 pub fn towards_client(headers: &mut HeaderMap, request_id: &RequestId) {
     remove_hop_by_hop(headers);
     headers.insert(&X_REQUEST_ID, request_id.value().clone());
-}
-
-/// Writes a claim as the value of an identity field.
-///
-/// A string, number or boolean is itself; an array of these is joined by `,`; for a scope claim give `separator` as a
-/// space. So that two different claims never make one value, these bytes are percent-encoded as UTF-8: what is not ASCII,
-/// `%`, a space at either end, and within an array the separator.
-///
-/// # Errors
-///
-/// Says what is wrong where the claim has a control character, or is or holds `null`, an object or a nested array.
-pub fn header_value(claim: &Json, separator: u8) -> Result<HeaderValue, &'static str> {
-    let mut text = Vec::new();
-    match claim {
-        Json::Array(items) => {
-            for (position, item) in items.iter().enumerate() {
-                if position > 0 {
-                    text.push(separator);
-                }
-                push_scalar(&mut text, item, Some(separator))?;
-            }
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => {
-            push_scalar(&mut text, claim, None)?;
-        }
-    }
-    HeaderValue::try_from(text).map_err(|_| "cannot be written as a header field")
-}
-
-fn push_scalar(text: &mut Vec<u8>, claim: &Json, separator: Option<u8>) -> Result<(), &'static str> {
-    match claim {
-        Json::String(string) => push_encoded(text, string.as_bytes(), separator),
-        Json::Number(number) => push_encoded(text, number.to_string().as_bytes(), separator),
-        Json::Bool(value) => push_encoded(text, value.to_string().as_bytes(), separator),
-        Json::Null => Err("is null, which no header field can say"),
-        Json::Array(_) => Err("holds an array within an array"),
-        Json::Object(_) => Err("is or holds an object"),
-    }
-}
-
-fn push_encoded(text: &mut Vec<u8>, bytes: &[u8], separator: Option<u8>) -> Result<(), &'static str> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for (position, byte) in bytes.iter().copied().enumerate() {
-        if byte.is_ascii_control() {
-            return Err("has a control character");
-        }
-        let at_edge = byte == b' ' && (position == 0 || position + 1 == bytes.len());
-        if byte.is_ascii() && byte != b'%' && Some(byte) != separator && !at_edge {
-            text.push(byte);
-        } else {
-            text.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-    }
-    Ok(())
 }
 
 /// Removes what pretends to come from the gateway, or is read as something else further on.
@@ -347,31 +266,5 @@ mod tests {
         assert_eq!(headers.len(), 2);
         assert_eq!(headers["www-authenticate"], "Basic");
         assert_eq!(headers["x-request-id"], "0".repeat(32));
-    }
-
-    #[test]
-    fn claims_are_written_so_that_two_never_look_alike() {
-        for (claim, separator, expected) in [
-            (r#""alice""#, b',', Ok("alice")),
-            (r#""J\u00fcrgen""#, b',', Ok("J%C3%BCrgen")),
-            (r#""J%C3%BCrgen""#, b',', Ok("J%25C3%25BCrgen")),
-            (r#"" a b ""#, b',', Ok("%20a b%20")),
-            (r#""a,b""#, b',', Ok("a,b")),
-            (r#"["a,b","c"]"#, b',', Ok("a%2Cb,c")),
-            (r#"["read","write"]"#, b' ', Ok("read write")),
-            ("[1,true]", b',', Ok("1,true")),
-            ("[]", b',', Ok("")),
-            ("42", b',', Ok("42")),
-            (r#""a\r\nb""#, b',', Err("has a control character")),
-            (r#""a\u0000""#, b',', Err("has a control character")),
-            (r#""a\u007f""#, b',', Err("has a control character")),
-            ("null", b',', Err("is null, which no header field can say")),
-            (r#"{"a":1}"#, b',', Err("is or holds an object")),
-            ("[[1]]", b',', Err("holds an array within an array")),
-        ] {
-            let json = Json::parse(claim.as_bytes()).unwrap();
-            let value = header_value(&json, separator);
-            assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()).map_err(|why| *why), expected, "{claim}");
-        }
     }
 }

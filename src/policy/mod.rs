@@ -14,6 +14,7 @@ pub mod decision;
 pub mod dialect;
 pub mod forwarded;
 pub mod headers;
+pub mod identity;
 pub mod issuer;
 pub mod json;
 pub mod jwk;

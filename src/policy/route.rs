@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::headers::IdentityHeader;
+use super::identity::IdentityHeader;
 use super::permit::Policy;
 use super::reject::Reject;
 use super::request::RequestView;

@@ -29,6 +29,8 @@ use tokio::net::TcpStream;
 pub use self::answer::{Answer, AnswerBroken};
 use self::link::{Broken, Lease, Link, Pool, Tracked, Wire};
 use crate::policy::reject::Reject;
+use crate::policy::route::UpstreamId;
+use crate::telemetry::Telemetry;
 
 /// Where one upstream is, and how long it may take.
 #[derive(Debug, Clone)]
@@ -76,13 +78,11 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// The upstreams in the order of the configuration.
-    pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
-        let upstreams = targets
-            .into_iter()
-            .map(|target| Upstream { target, pool: Arc::new(Pool::bounded(KEPT_AT_MOST)) })
-            .collect();
-        Self { upstreams }
+    /// The upstreams in the order of the configuration. Their connections are counted in `telemetry`.
+    pub fn new(targets: impl IntoIterator<Item = Target>, telemetry: &Arc<Telemetry>) -> Self {
+        let pool = |place| Arc::new(Pool::new(KEPT_AT_MOST, place, Arc::clone(telemetry)));
+        let upstreams = targets.into_iter().enumerate();
+        Self { upstreams: upstreams.map(|(place, target)| Upstream { target, pool: pool(place) }).collect() }
     }
 
     /// Sends a request to the upstream at that place of the configuration; must run on the worker's own runtime.
@@ -94,9 +94,9 @@ where
     ///
     /// [`NoAnswer::Upstream`] with `upstream_unreachable`, `upstream_timeout` or `upstream_malformed`, or with `internal`
     /// where there is no such upstream; [`NoAnswer::RequestBody`] where the request's body gave an error.
-    pub async fn send(&self, upstream: usize, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
+    pub async fn send(&self, upstream: UpstreamId, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
         let upstream =
-            self.upstreams.get(upstream).ok_or(NoAnswer::Upstream(Reject::Internal { why: "no such upstream" }))?;
+            self.upstreams.get(upstream.0).ok_or(NoAnswer::Upstream(Reject::Internal { why: "no such upstream" }))?;
         upstream.send(request).await
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::connection::Bounds;
+use super::connection::{Bounds, Site};
 use super::drain::{Phase, PhaseWatch, Phases};
 use super::workers::accept;
 use crate::gateway::{Body, Peer};
@@ -63,7 +63,9 @@ impl Admin {
             let answer = self.answer(request.method(), request.uri().path(), phase.now());
             async move { answer }
         };
-        accept(listener, 0, Arc::new(Semaphore::new(CONNECTIONS)), own_life.watch(), bounds, handler).await;
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let site = Site { listener: 0, bounds, phase: own_life.watch(), permits, telemetry: None };
+        accept(listener, site, handler).await;
     }
 
     fn answer(&self, method: &Method, path: &str, phase: Phase) -> Response<Body> {

@@ -11,6 +11,7 @@
 //!    is closed only after a look whether a request has arrived on it.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::drain::{Phase, PhaseWatch};
@@ -35,6 +37,8 @@ use crate::gateway::{Body, Peer};
 use crate::policy::reject::Reject;
 use crate::policy::trace::RequestId;
 use crate::remote::upstream::AnswerBroken;
+use crate::telemetry::Telemetry;
+use crate::telemetry::labels::ConnectionFault;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,23 +51,17 @@ pub struct Bounds {
     pub idle_timeout: Duration,
 }
 
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// As HTTP ends connections, or silently after its idle limit.
-    Closed,
-    /// A head that cannot be read: a bare 400.
-    HeadMalformed,
-    /// A head beyond what the parser takes: a bare 431 or 414.
-    HeadTooLarge,
-    /// A head that was not complete in time.
-    HeadTimeout,
-    /// HTTP/2 was broken.
-    Protocol,
-    /// The client left in the middle of something.
-    ClientClosed,
-    /// The socket failed.
-    Socket,
+/// What the connections of one listener have in common.
+#[derive(Clone)]
+pub(super) struct Site {
+    /// The listener's place in the configuration.
+    pub(super) listener: usize,
+    pub(super) bounds: Bounds,
+    pub(super) phase: PhaseWatch,
+    /// One for each connection that may be open.
+    pub(super) permits: Arc<Semaphore>,
+    /// Where connections are counted; the admin listener's are not.
+    pub(super) telemetry: Option<Arc<Telemetry>>,
 }
 
 /// Fields that the parser takes: far more than the gateway does, so that the gateway can say so.
@@ -80,18 +78,19 @@ const OWN_RESETS: usize = 128;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Serves one connection to its end.
+/// Serves one connection to its end, and says what went wrong where something did.
 pub(super) async fn serve<H, F>(
     stream: TcpStream,
-    peer: Peer,
+    address: SocketAddr,
+    site: Site,
     handler: H,
-    bounds: Bounds,
-    mut phase: PhaseWatch,
-) -> Ended
+) -> Result<(), ConnectionFault>
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let Site { bounds, mut phase, .. } = site.clone();
+    let peer = Peer { address, listener: site.listener, tls: false };
     let beat = Beat::new();
     let mut timer = pin!(sleep_until(Instant::now() + bounds.header_timeout.min(bounds.idle_timeout)));
     let mut wire = Wire::new(stream, beat.clone());
@@ -101,17 +100,23 @@ where
         tokio::select! {
             biased;
             known = within(protocol.as_mut(), timer.as_mut(), &beat, bounds) => known,
-            () = phase.reached(Phase::Closing) => return Ended::Closed,
+            () = phase.reached(Phase::Closing) => {
+                match arrived(protocol.as_mut(), &beat).await {
+                    Arrived::End(known) => Ok(known),
+                    Arrived::PartOfHead => within(protocol.as_mut(), timer.as_mut(), &beat, bounds).await,
+                    Arrived::NoHead => return Ok(()),
+                }
+            }
         }
     };
     let protocol = match known {
         Ok(Ok(Some(protocol))) => protocol,
-        Ok(Ok(None)) | Err(Late::Idle) => return Ended::Closed,
-        Ok(Err(_)) => return Ended::Socket,
-        Err(Late::Head) => return Ended::HeadTimeout,
+        Ok(Ok(None)) | Err(Late::Idle) => return Ok(()),
+        Ok(Err(_)) => return Err(ConnectionFault::Socket),
+        Err(Late::Head) => return Err(ConnectionFault::HeadTimeout),
     };
 
-    let answering = Arc::new(Answering { handler, peer, beat: beat.clone(), phase: phase.clone() });
+    let answering = Arc::new(Answering { handler, peer, beat: beat.clone(), site });
     let service = service_fn(move |request| {
         let answering = Arc::clone(&answering);
         async move { Ok::<_, std::convert::Infallible>(answering.answer(request).await) }
@@ -124,15 +129,15 @@ where
                 biased;
                 ended = within(connection.as_mut(), timer.as_mut(), &beat, bounds) => ended,
                 () = closing.as_mut() => {
-                    // What has arrived but was not looked at becomes a head here, and is answered.
-                    tokio::task::yield_now().await;
-                    let ended = at_once(connection.as_mut()).await;
-                    if ended.is_none() && !matches!(beat.turn(), Turn::Head(_)) {
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    match ended {
-                        Some(ended) => Ok(ended),
-                        None => within(connection.as_mut(), timer.as_mut(), &beat, bounds).await,
+                    match arrived(connection.as_mut(), &beat).await {
+                        Arrived::End(ended) => Ok(ended),
+                        arrived @ (Arrived::PartOfHead | Arrived::NoHead) => {
+                            // hyper would drop a head that it has half of; that one's answer says that it is the last.
+                            if let Arrived::NoHead = arrived {
+                                connection.as_mut().graceful_shutdown();
+                            }
+                            within(connection.as_mut(), timer.as_mut(), &beat, bounds).await
+                        }
                     }
                 }
             };
@@ -225,43 +230,52 @@ async fn within<T: Future>(
     .await
 }
 
-/// Polls once.
-async fn at_once<T: Future>(mut future: Pin<&mut T>) -> Option<T::Output> {
+/// What a connection holds when the server closes.
+enum Arrived<T> {
+    /// It has just ended.
+    End(T),
+    /// The beginning of a request.
+    PartOfHead,
+    /// A whole request, or nothing.
+    NoHead,
+}
+
+/// Looks once whether bytes have come that nobody has read yet.
+async fn arrived<T: Future>(mut future: Pin<&mut T>, beat: &Beat) -> Arrived<T::Output> {
+    // The runtime asks the system for news only between tasks.
+    tokio::task::yield_now().await;
     poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
+        Poll::Ready(match (future.as_mut().poll(cx), beat.turn()) {
+            (Poll::Ready(output), _) => Arrived::End(output),
+            (Poll::Pending, Turn::Head(_)) => Arrived::PartOfHead,
+            (Poll::Pending, Turn::Idle(_) | Turn::Busy | Turn::Lingering(_)) => Arrived::NoHead,
         })
     })
     .await
 }
 
-fn why(ended: Result<hyper::Result<()>, Late>, beat: &Beat, protocol: Protocol) -> Ended {
+/// What went wrong, where something did.
+fn why(ended: Result<hyper::Result<()>, Late>, beat: &Beat, protocol: Protocol) -> Result<(), ConnectionFault> {
     let error = match ended {
-        Ok(Ok(())) | Err(Late::Idle) => return Ended::Closed,
-        Err(Late::Head) => return Ended::HeadTimeout,
+        Ok(Ok(())) | Err(Late::Idle) => return Ok(()),
+        Err(Late::Head) => return Err(ConnectionFault::HeadTimeout),
         Ok(Err(error)) => error,
     };
-    if beat.socket_failed() {
-        return Ended::Socket;
-    }
-    if error.is_parse_too_large() {
-        return Ended::HeadTooLarge;
-    }
-    if error.is_parse() {
-        return Ended::HeadMalformed;
-    }
+    // An answer that broke off at the upstream: the client sees a truncated message, by no fault of its own.
     if error.is_user() {
-        // An answer that broke off at the upstream: the client sees a truncated message, by no fault of its own.
-        return Ended::Closed;
+        return Ok(());
     }
-    if error.is_incomplete_message() {
-        return Ended::ClientClosed;
-    }
-    match protocol {
-        Protocol::Http1 => Ended::ClientClosed,
-        Protocol::Http2 => Ended::Protocol,
-    }
+    Err(if beat.socket_failed() {
+        ConnectionFault::Socket
+    } else if error.is_parse_too_large() {
+        ConnectionFault::HeadTooLarge
+    } else if error.is_parse() {
+        ConnectionFault::HeadMalformed
+    } else if protocol == Protocol::Http1 || error.is_incomplete_message() {
+        ConnectionFault::ClientClosed
+    } else {
+        ConnectionFault::Protocol
+    })
 }
 
 /// What every request of a connection is answered with.
@@ -269,7 +283,7 @@ struct Answering<H> {
     handler: H,
     peer: Peer,
     beat: Beat,
-    phase: PhaseWatch,
+    site: Site,
 }
 
 impl<H, F> Answering<H>
@@ -283,10 +297,13 @@ where
         let http1 = request.version() < Version::HTTP_2;
         let handled = unpanicked(async { (self.handler)(request, self.peer).await }).await;
         let mut response = handled.unwrap_or_else(|| {
+            if let Some(telemetry) = &self.site.telemetry {
+                telemetry.metrics.panicked();
+            }
             let reject = Reject::Internal { why: "a request's handler panicked" };
             refuse(&reject, asked, &RequestId::made(random()))
         });
-        if http1 && self.phase.now() >= Phase::Draining {
+        if http1 && self.site.phase.now() >= Phase::Draining {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(|body| Passing { body, _under_way: under_way })

@@ -5,6 +5,7 @@
 //! It promises that a handler that panics costs one request (500), and that no client holds a connection beyond its limits.
 
 pub mod admin;
+pub mod assembly;
 pub mod connection;
 pub mod drain;
 pub mod listener;
@@ -23,10 +24,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use self::admin::Admin;
-use self::connection::Bounds;
+use self::connection::{Bounds, Site};
 use self::drain::{Drain, Phase, Phases};
 use self::workers::Workers;
 use crate::gateway::{Body, Peer};
+use crate::telemetry::Telemetry;
 
 /// What the server is told once.
 #[derive(Debug, Clone)]
@@ -71,7 +73,7 @@ pub struct Running {
 }
 
 /// Starts a server. `make_handler` is called once on each worker's own thread, within its runtime, with the worker's number.
-/// The admin listener runs on `control`.
+/// The admin listener runs on `control`; connections are counted in `telemetry`, listeners by their place in `listen`.
 ///
 /// # Errors
 ///
@@ -79,6 +81,7 @@ pub struct Running {
 pub fn start<M, H, F>(
     settings: &Settings,
     control: &Handle,
+    telemetry: &Arc<Telemetry>,
     admin: Admin,
     make_handler: M,
 ) -> Result<Running, StartFault>
@@ -94,8 +97,14 @@ where
     let phases = Phases::new();
     let permits = Arc::new(Semaphore::new(settings.connections));
 
-    let workers = Workers::start(sockets.sockets, &phases, &permits, settings.bounds, make_handler)
-        .map_err(StartFault::Worker)?;
+    let site = Site {
+        listener: 0,
+        bounds: settings.bounds,
+        phase: phases.watch(),
+        permits: Arc::clone(&permits),
+        telemetry: Some(Arc::clone(telemetry)),
+    };
+    let workers = Workers::start(sockets.sockets, &site, make_handler).map_err(StartFault::Worker)?;
     let admin_listener = {
         let _entered = control.enter();
         tokio::net::TcpListener::from_std(admin_socket).map_err(refused)?
@@ -132,7 +141,7 @@ impl Running {
         self.phases.enter(Phase::Draining);
         tokio::time::sleep(drain.delay).await;
         self.phases.enter(Phase::Closing);
-        // Every connection holds a permit, and so does every accept that waits for one to come.
+        // Every connection holds a permit.
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         tokio::time::timeout(drain.timeout, self.permits.acquire_many(all)).await.is_ok()
     }

@@ -1,24 +1,26 @@
 //! Workers: one thread, one single-threaded runtime and one handler each.
 //!
 //! A connection is accepted, served and forwarded on one thread, so nothing on its way is contended. The number of open
-//! connections is bounded over all workers: at the bound nobody accepts, and the kernel keeps the callers waiting.
+//! connections is bounded over all workers: at the bound nobody is served, and the kernel keeps the callers waiting.
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::connection::{Bounds, serve};
-use super::drain::{Phase, PhaseWatch, Phases};
+use super::connection::{Site, serve};
+use super::drain::Phase;
 use crate::gateway::{Body, Peer};
+use crate::telemetry::labels::ConnectionFault;
 
 /// How long accepting rests after the system refused a socket (file descriptors exhausted, for one).
 const REST: Duration = Duration::from_millis(100);
@@ -28,13 +30,7 @@ pub(super) struct Workers(Vec<JoinHandle<()>>);
 
 impl Workers {
     /// Starts one worker for each list of sockets, and returns when all of them accept.
-    pub(super) fn start<M, H, F>(
-        sockets: Vec<Vec<StdListener>>,
-        phases: &Phases,
-        permits: &Arc<Semaphore>,
-        bounds: Bounds,
-        make_handler: M,
-    ) -> io::Result<Self>
+    pub(super) fn start<M, H, F>(sockets: Vec<Vec<StdListener>>, site: &Site, make_handler: M) -> io::Result<Self>
     where
         M: Fn(usize) -> H + Send + Sync + 'static,
         H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
@@ -48,16 +44,14 @@ impl Workers {
                 let _entered = runtime.enter();
                 sockets.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?
             };
-            let (make_handler, permits, phase) = (Arc::clone(&make_handler), Arc::clone(permits), phases.watch());
+            let (make_handler, site) = (Arc::clone(&make_handler), site.clone());
             let work = move || {
                 runtime.block_on(async move {
                     let handler = make_handler(number);
                     for (listener, socket) in listeners.into_iter().enumerate() {
-                        let accepting =
-                            accept(socket, listener, Arc::clone(&permits), phase.clone(), bounds, handler.clone());
-                        tokio::spawn(accepting);
+                        tokio::spawn(accept(socket, Site { listener, ..site.clone() }, handler.clone()));
                     }
-                    let mut phase = phase;
+                    let mut phase = site.phase;
                     phase.reached(Phase::Stopped).await;
                 });
                 // The runtime ends here, and with it every connection of this worker.
@@ -77,44 +71,63 @@ impl Workers {
 }
 
 /// Accepts connections until the server closes.
-pub(super) async fn accept<H, F>(
-    socket: TcpListener,
-    listener: usize,
-    permits: Arc<Semaphore>,
-    mut phase: PhaseWatch,
-    bounds: Bounds,
-    handler: H,
-) where
+pub(super) async fn accept<H, F>(socket: TcpListener, site: Site, handler: H)
+where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let mut phase = site.phase.clone();
+    let failed = |fault| {
+        if let Some(telemetry) = &site.telemetry {
+            telemetry.metrics.connection_failed(site.listener, fault);
+        }
+    };
     loop {
-        let next = async {
-            // The permit comes first, so that what is accepted is also served.
-            let permit = Arc::clone(&permits).acquire_owned().await.ok();
-            (permit, socket.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
-            () = phase.reached(Phase::Closing) => return,
-            next = next => next,
+            () = phase.reached(Phase::Closing) => break,
+            accepted = socket.accept() => accepted,
         };
-        let Some(permit) = permit else { return };
-        let (stream, address): (TcpStream, _) = match accepted {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                drop(permit);
-                tokio::time::sleep(REST).await;
-                continue;
-            }
+        let Ok((stream, address)) = accepted else {
+            failed(ConnectionFault::AcceptFailed);
+            tokio::time::sleep(REST).await;
+            continue;
         };
-        // Answers are written whole; waiting to fill a segment only delays them.
-        let _ = stream.set_nodelay(true);
-        let peer = Peer { address, listener, tls: false };
-        let serving = serve(stream, peer, handler.clone(), bounds, phase.clone());
-        tokio::spawn(async move {
-            serving.await;
-            drop(permit);
-        });
+        if site.permits.available_permits() == 0 {
+            failed(ConnectionFault::LimitReached);
+        }
+        // At the bound one accepted connection waits here, and the kernel holds those behind it.
+        let permit = tokio::select! {
+            biased;
+            permit = Arc::clone(&site.permits).acquire_owned() => permit,
+            () = phase.reached(Phase::Closing) => break,
+        };
+        let Ok(permit) = permit else { break };
+        attend(stream, address, permit, site.clone(), handler.clone());
     }
+    // What the kernel accepted before the end is still ours to answer.
+    while let Some(Ok((stream, address))) = socket.accept().now_or_never() {
+        let Ok(permit) = Arc::clone(&site.permits).try_acquire_owned() else { break };
+        attend(stream, address, permit, site.clone(), handler.clone());
+    }
+}
+
+/// Serves a connection in a task of its own.
+fn attend<H, F>(stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit, site: Site, handler: H)
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    // Answers are written whole; waiting to fill a segment only delays them.
+    let _ = stream.set_nodelay(true);
+    let (telemetry, listener) = (site.telemetry.clone(), site.listener);
+    let open = telemetry.as_ref().and_then(|telemetry| telemetry.metrics.connection_opened(listener));
+    let serving = serve(stream, address, site, handler);
+    tokio::spawn(async move {
+        let ended = serving.await;
+        if let (Err(fault), Some(telemetry)) = (ended, &telemetry) {
+            telemetry.metrics.connection_failed(listener, fault);
+        }
+        drop((open, permit));
+    });
 }

@@ -6,6 +6,7 @@ use super::issuers::Raw;
 use super::policies::policy;
 use super::repeated;
 use super::upstreams::Upstreams;
+use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
 use crate::config::model::Authorization;
 use crate::config::nearest::suggest;
@@ -59,14 +60,8 @@ fn route(
     repeated(&hosts, ToString::to_string, faults);
     let methods: Vec<_> = raw.methods.value.iter().flatten().map(|at| (&at.value, &at.span)).collect();
     repeated(&methods, ToString::to_string, faults);
-    for (list, span) in [
-        (hosts.is_empty() && raw.hosts.value.is_some(), &raw.hosts.span),
-        (methods.is_empty() && raw.methods.value.is_some(), &raw.methods.span),
-    ] {
-        if list {
-            faults.fault(span, "an empty list", "name at least one, or leave the option out for all");
-        }
-    }
+    empty(&raw.hosts, faults);
+    empty(&raw.methods, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
     let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults));
     let target = upstream.and_then(|id| upstreams.get(id));
@@ -81,6 +76,12 @@ fn route(
         keep_authorization: target?.authorization == Authorization::Keep,
         body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
     })
+}
+
+fn empty<T>(list: &Field<Vec<T>>, faults: &mut Faults) {
+    if list.value.as_ref().is_some_and(Vec::is_empty) {
+        faults.fault(&list.span, "an empty list", "name at least one, or leave the option out for all");
+    }
 }
 
 fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: &mut Faults) -> Option<Access> {

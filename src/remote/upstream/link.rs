@@ -22,6 +22,10 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::telemetry::Telemetry;
+use crate::telemetry::labels::ConnectionState;
+use crate::telemetry::metrics::Held as Counted;
+
 /// What the task, the socket, the request's body and the lease know in common about a connection.
 pub(super) struct Link(Mutex<State>);
 
@@ -235,8 +239,16 @@ impl AsyncWrite for Wire {
 
 /// Unused connections, the newest taken first: it is the least likely to be stale, and the old ones die of age.
 pub(super) struct Pool<B> {
-    idle: Mutex<VecDeque<Held<B>>>,
+    idle: Mutex<VecDeque<Kept<B>>>,
     bound: usize,
+    /// The upstream's place in the configuration.
+    upstream: usize,
+    telemetry: Arc<Telemetry>,
+}
+
+struct Kept<B> {
+    held: Held<B>,
+    _counted: Option<Counted>,
 }
 
 struct Held<B> {
@@ -246,20 +258,24 @@ struct Held<B> {
 }
 
 impl<B> Pool<B> {
-    pub(super) fn bounded(bound: usize) -> Self {
-        Self { idle: Mutex::new(VecDeque::new()), bound }
+    pub(super) fn new(bound: usize, upstream: usize, telemetry: Arc<Telemetry>) -> Self {
+        Self { idle: Mutex::new(VecDeque::new()), bound, upstream, telemetry }
     }
 
-    fn idle(&self) -> MutexGuard<'_, VecDeque<Held<B>>> {
+    fn counted(&self, state: ConnectionState) -> Option<Counted> {
+        self.telemetry.metrics.upstream_connection(self.upstream, state)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Kept<B>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest connection that is still good.
     pub(super) fn take(self: &Arc<Self>) -> Option<Lease<B>> {
         loop {
-            let held = self.idle().pop_back()?;
+            let held = self.idle().pop_back()?.held;
             if held.sender.is_ready() {
-                return Some(Lease { held: Some(held), pool: Arc::clone(self) });
+                return Some(Lease::of(held, Arc::clone(self)));
             }
             held.task.abort();
         }
@@ -267,11 +283,11 @@ impl<B> Pool<B> {
 
     fn put(&self, held: Held<B>) {
         let mut idle = self.idle();
-        while idle.len() >= self.bound || idle.front().is_some_and(|held| held.sender.is_closed()) {
+        while idle.len() >= self.bound || idle.front().is_some_and(|kept| kept.held.sender.is_closed()) {
             let Some(oldest) = idle.pop_front() else { break };
-            oldest.task.abort();
+            oldest.held.task.abort();
         }
-        idle.push_back(held);
+        idle.push_back(Kept { held, _counted: self.counted(ConnectionState::Idle) });
     }
 }
 
@@ -279,6 +295,7 @@ impl<B> Pool<B> {
 pub(super) struct Lease<B> {
     held: Option<Held<B>>,
     pool: Arc<Pool<B>>,
+    _counted: Option<Counted>,
 }
 
 /// Why an exchange failed.
@@ -296,7 +313,12 @@ impl<B> Lease<B> {
         task: AbortHandle,
         pool: Arc<Pool<B>>,
     ) -> Self {
-        Self { held: Some(Held { sender, link, task }), pool }
+        Self::of(Held { sender, link, task }, pool)
+    }
+
+    fn of(held: Held<B>, pool: Arc<Pool<B>>) -> Self {
+        let counted = pool.counted(ConnectionState::Active);
+        Self { held: Some(held), pool, _counted: counted }
     }
 
     /// Whether a deadline closed it.

@@ -1,4 +1,5 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
 pub mod issuer;
+pub mod log;
 pub mod mint;
