@@ -38,7 +38,7 @@ enum Command {
     Explain(ExplainArguments),
     /// Run an embedded issuer, a sample API and the gateway, with ready-made curl lines for every outcome.
     Demo {
-        /// How the issuer's tokens look [default: rfc9068; with --check: each that the demo has].
+        /// How the issuer's tokens look: rfc9068 unless said; `--check` tries all.
         #[arg(long, value_name = "NAME")]
         dialect: Option<String>,
         /// Try every outcome over real sockets instead, and exit by the result.

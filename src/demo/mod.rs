@@ -20,8 +20,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use tokio::runtime::{Builder, Runtime};
-
 use self::api::Api;
 use self::check::Finding;
 use self::configuration::{Addresses, configuration};
@@ -33,26 +31,23 @@ use self::tour::{ID_TOKEN, ORDERS, Tour};
 use crate::config::Config;
 use crate::gateway::request_body::Pace;
 use crate::remote::clock::Clock;
-use crate::server::assembly::{self, ServeFault, Served};
-use crate::server::drain::StopSignals;
+use crate::server::assembly::{ServeFault, Served, metrics};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Dropped;
 
-/// A demo that runs. Like the gateway it starts, it belongs to a thread that may block, not to a task.
+/// A demo that runs.
 pub struct Demo {
     provider: &'static Provider,
-    gateway: SocketAddr,
-    served: Served,
     issuer: Issuer,
     api: Api,
+    gateway: Served,
+    address: SocketAddr,
     tour: Tour,
     directory: Directory,
     file: PathBuf,
-    /// Last: issuer and API run on it.
-    runtime: Runtime,
 }
 
-/// The demo could not be had.
+/// The demo could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoFault {
     /// There is no such provider here.
@@ -76,9 +71,6 @@ pub enum DemoFault {
     /// The demo's own configuration: a defect of ours.
     #[error("the demo's configuration is refused:\n{0}")]
     Configuration(String),
-    /// A signal told it to stop.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 /// The providers whose tokens the demo can show.
@@ -109,21 +101,18 @@ impl Demo {
     /// # Errors
     ///
     /// A part cannot be started; those before it end.
-    pub fn start(provider: &'static Provider) -> Result<Self, DemoFault> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("demo").enable_all().build()?;
-        let issuer = runtime.block_on(Issuer::start(provider))?;
-        let api = runtime.block_on(Api::start())?;
-        let directory = Directory::new()?;
+    pub async fn start(provider: &'static Provider) -> Result<Self, DemoFault> {
+        let (issuer, api, directory) = (Issuer::start(provider).await?, Api::start().await?, Directory::new()?);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let free = Addresses { gateway: any, admin: any, api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &free))?;
-        let config = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?.config;
-        let metrics = assembly::metrics(&config).map_err(ServeFault::from)?;
-        let served = Served::start(config, Telemetry { metrics, access: None }, Clock::system(), Pace::default())?;
-        // The file names one listener.
-        let gateway = served.addresses().first().copied().unwrap_or(any);
+        let loaded = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?;
+        let telemetry = Telemetry { metrics: metrics(&loaded.config).map_err(ServeFault::from)?, access: None };
+        let control = tokio::runtime::Handle::current();
+        let gateway = Served::start(loaded.config, telemetry, Clock::system(), Pace::default(), &control)?;
+        let address = gateway.addresses().first().copied().unwrap_or(any);
         // From here on the file tells the ports that were free.
-        let taken = Addresses { gateway, admin: served.admin_address(), api: api.address() };
+        let taken = Addresses { gateway: address, admin: gateway.admin_address(), api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &taken))?;
 
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -131,44 +120,22 @@ impl Demo {
         for token in &tour.tokens {
             directory.write(&token.name, &token.text)?;
         }
-        Ok(Self { provider, gateway, served, issuer, api, tour, directory, file, runtime })
+        Ok(Self { provider, issuer, api, gateway, address, tour, directory, file })
     }
 
     /// Takes the tour, and compares what comes back.
-    ///
-    /// # Errors
-    ///
-    /// A signal told it to stop, or signals cannot be listened to.
-    pub fn check(&self) -> Result<Vec<Finding>, DemoFault> {
-        self.runtime.block_on(async {
-            let mut signals = StopSignals::listen()?;
-            tokio::select! {
-                findings = check::check(&self.tour, self.gateway, &self.api) => Ok(findings),
-                () = signals.next() => Err(DemoFault::Interrupted),
-            }
-        })
-    }
-
-    /// Serves until a signal tells it to stop.
-    ///
-    /// # Errors
-    ///
-    /// Signals cannot be listened to.
-    pub fn until_signalled(&self) -> Result<(), DemoFault> {
-        self.runtime.block_on(async {
-            StopSignals::listen()?.next().await;
-            Ok(())
-        })
+    pub async fn check(&self) -> Vec<Finding> {
+        check::check(&self.tour, self.address, &self.api).await
     }
 
     /// What to paste, and what it answers. `program` is how this binary is called.
     pub fn tell(&self, program: &Path) -> String {
         let Provider { dialect, about, .. } = self.provider;
-        let gateway = self.gateway;
+        let gateway = self.address;
         let mut text = format!(
             "bearward demo: {about} (dialect {dialect})\n\n  gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
              sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
-            self.served.admin_address(),
+            self.gateway.admin_address(),
             self.api.address(),
             self.issuer.name(),
         );
@@ -195,16 +162,15 @@ impl Demo {
 
     /// The count of log lines that this demo's gateway could not write.
     pub fn log_lines_dropped(&self) -> Dropped {
-        self.served.shared().telemetry().metrics.log_lines_dropped()
+        self.gateway.shared().telemetry().metrics.log_lines_dropped()
     }
 
     /// Ends all parts, and removes the files.
-    pub fn stop(self) {
-        self.served.stop();
-        self.runtime.block_on(async {
-            self.api.stop().await;
-            self.issuer.stop().await;
-        });
+    pub async fn stop(self) {
+        // Stopping waits for threads, which a task must not. It only fails where it panicked, and all ends anyway.
+        let _ = tokio::task::spawn_blocking(move || self.gateway.stop()).await;
+        self.api.stop().await;
+        self.issuer.stop().await;
     }
 }
 
@@ -212,43 +178,43 @@ impl Demo {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_provider_passes_its_tour() {
+    #[tokio::test]
+    async fn every_provider_passes_its_tour() {
         for provider in providers().unwrap() {
-            let demo = Demo::start(provider).unwrap();
-            let findings = demo.check().unwrap();
+            let demo = Demo::start(provider).await.unwrap();
+            let findings = demo.check().await;
             assert_eq!(findings.len(), demo.tour.stops.len());
             for finding in findings {
                 assert!(finding.faults.is_empty(), "{}: {finding:?}", provider.dialect);
             }
-            demo.stop();
+            demo.stop().await;
         }
     }
 
-    #[test]
-    fn a_refusal_does_not_count_where_the_good_token_is_refused() {
-        let mut demo = Demo::start(provider("rfc9068").unwrap()).unwrap();
+    #[tokio::test]
+    async fn a_refusal_does_not_count_where_the_good_token_is_refused() {
+        let mut demo = Demo::start(provider("rfc9068").unwrap()).await.unwrap();
         let forged = demo.tour.token("forged-token").unwrap().to_owned();
         demo.tour.tokens[0].text = forged;
-        let findings = demo.check().unwrap();
+        let findings = demo.check().await;
         assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
         assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
     }
 
-    #[test]
-    fn the_files_of_a_demo_can_be_used_and_go_with_it() {
-        let demo = Demo::start(provider("auth0").unwrap()).unwrap();
+    #[tokio::test]
+    async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
+        let demo = Demo::start(provider("auth0").unwrap()).await.unwrap();
         let loaded = Config::load(&demo.file).unwrap();
-        assert_eq!(loaded.config.server.listen, [demo.gateway]);
+        assert_eq!(loaded.config.server.listen, [demo.address]);
         let told = demo.tell(Path::new("bearward"));
         for stop in &demo.tour.stops {
-            assert!(told.contains(&stop.curl(demo.gateway, demo.directory.path())), "{told}");
+            assert!(told.contains(&stop.curl(demo.address, demo.directory.path())), "{told}");
         }
         let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
         assert_eq!(Some(&*token), demo.tour.token(ID_TOKEN));
         assert!(!told.contains(&token), "tokens stay in their files");
         let directory = demo.directory.path().to_owned();
-        demo.stop();
+        demo.stop().await;
         assert!(!directory.exists());
     }
 
