@@ -49,20 +49,25 @@ impl Siege {
 
     /// The same where this is the good token.
     pub async fn begin_with(world: World, good: String) -> Self {
+        let mut siege = Self::cold(world, good.clone()).await;
+        siege.permit(&good, "the good token").await;
+        siege
+    }
+
+    /// Begins before anything has passed; the good token is to pass at the end.
+    pub async fn cold(world: World, good: String) -> Self {
         log::keep();
         let address = world.gateway.address();
-        let mut siege = Self {
+        Self {
             world,
             good: good.clone(),
             client: Client::connect(address).await,
             http2: Http2::connect(address).await,
             refused: BTreeMap::new(),
             passed: 0,
-            secrets: Vec::new(),
+            secrets: vec![good],
             log_mark: log::mark(),
-        };
-        siege.permit(&good, "the good token").await;
-        siege
+        }
     }
 
     /// The usual world under attack.
@@ -96,7 +101,7 @@ impl Siege {
     fn passed(&mut self, answer: &Answer, about: &str) {
         assert_eq!((answer.status, answer.text()), (200, "ok"), "{about}");
         self.passed += 1;
-        assert_eq!(self.world.upstream.requests().len(), self.passed, "{about}: reached the upstream");
+        assert_eq!(self.world.upstream.count(), self.passed, "{about}: reached the upstream");
     }
 
     /// The token is refused with this code: whole, each time, over both protocols, and nothing reaches the upstream.
@@ -141,7 +146,7 @@ impl Siege {
         for secret in self.secrets.first().into_iter().chain(self.secrets.last()) {
             assert_holds_nothing_of(secret, &text, about);
         }
-        assert_eq!(self.world.upstream.requests().len(), self.passed, "{about}: reached the upstream");
+        assert_eq!(self.world.upstream.count(), self.passed, "{about}: reached the upstream");
         *self.refused.entry(code).or_default() += 1;
     }
 
