@@ -11,3 +11,4 @@
 mod harness;
 mod keys;
 mod metrics;
+mod oidc_provider;
