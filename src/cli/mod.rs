@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub mod check;
-
+pub mod demo;
 pub mod explain;
 pub mod run;
 
@@ -38,9 +38,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Run an embedded issuer, a sample API and the gateway, with ready-made curl lines for every outcome.
     Demo {
-        /// How the issuer's tokens look.
-        #[arg(long, value_name = "NAME", default_value = "rfc9068")]
-        dialect: String,
+        /// How the issuer's tokens look: rfc9068 unless said; `--check` tries all.
+        #[arg(long, value_name = "NAME")]
+        dialect: Option<String>,
         /// Try every outcome over real sockets instead, and exit by the result.
         #[arg(long)]
         check: bool,
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
             done.map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Command::Explain(arguments) => explain::run(&arguments),
-        Command::Demo { .. } => ExitCode::FAILURE,
+        Command::Demo { dialect, check } => demo::run(dialect.as_deref(), check),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tokio::runtime::Builder;
+
 use crate::config::Config;
 use crate::gateway::request_body::Pace;
 use crate::remote::clock::Clock;
@@ -32,11 +34,14 @@ fn serve(config: Config, warnings: &str) -> Result<bool, ServeFault> {
     let (telemetry, _log) = telemetry(&config)?;
     let routes = config.rules.routes.routes().len();
     let (workers, hash) = (config.server.workers, config.hash.clone());
-    let served = Served::start(config, telemetry, Clock::system(), Pace::default())?;
+    let control = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
+    let served = Served::start(config, telemetry, Clock::system(), Pace::default(), control.handle())?;
     for address in served.addresses() {
         tracing::info!(%address, "listening");
     }
     tracing::info!(address = %served.admin_address(), "admin listening");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), routes, workers, config = %hash, "serving");
-    Ok(served.until_signalled()?)
+    let gently = control.block_on(served.until_signalled())?;
+    served.stop();
+    Ok(gently)
 }

@@ -8,7 +8,6 @@ pub mod api;
 pub mod check;
 pub mod configuration;
 pub mod directory;
-pub mod gateway;
 pub mod issuer;
 mod loopback;
 pub mod provider;
@@ -25,19 +24,24 @@ use self::api::Api;
 use self::check::Finding;
 use self::configuration::{Addresses, configuration};
 use self::directory::Directory;
-use self::gateway::{GatewayFault, Serving};
 use self::issuer::{Issuer, IssuerFault};
 use self::provider::Provider;
 use self::signer::SignFault;
 use self::tour::{ID_TOKEN, ORDERS, Tour};
 use crate::config::Config;
+use crate::gateway::request_body::Pace;
+use crate::remote::clock::Clock;
+use crate::server::assembly::{ServeFault, Served, metrics};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Dropped;
 
 /// A demo that runs.
 pub struct Demo {
     provider: &'static Provider,
     issuer: Issuer,
     api: Api,
-    gateway: Serving,
+    gateway: Served,
+    address: SocketAddr,
     tour: Tour,
     directory: Directory,
     file: PathBuf,
@@ -60,7 +64,7 @@ pub enum DemoFault {
     Token(#[from] SignFault),
     /// The gateway.
     #[error("the demo's gateway cannot be started: {0}")]
-    Gateway(#[from] GatewayFault),
+    Gateway(#[from] ServeFault),
     /// A socket or a file.
     #[error("the demo cannot have its sockets and files: {0}")]
     System(#[from] io::Error),
@@ -103,9 +107,12 @@ impl Demo {
         let free = Addresses { gateway: any, admin: any, api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &free))?;
         let loaded = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?;
-        let gateway = Serving::start(loaded.config)?;
+        let telemetry = Telemetry { metrics: metrics(&loaded.config).map_err(ServeFault::from)?, access: None };
+        let control = tokio::runtime::Handle::current();
+        let gateway = Served::start(loaded.config, telemetry, Clock::system(), Pace::default(), &control)?;
+        let address = gateway.addresses().first().copied().unwrap_or(any);
         // From here on the file tells the ports that were free.
-        let taken = Addresses { gateway: gateway.address(), admin: gateway.admin_address(), api: api.address() };
+        let taken = Addresses { gateway: address, admin: gateway.admin_address(), api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &taken))?;
 
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -113,18 +120,18 @@ impl Demo {
         for token in &tour.tokens {
             directory.write(&token.name, &token.text)?;
         }
-        Ok(Self { provider, issuer, api, gateway, tour, directory, file })
+        Ok(Self { provider, issuer, api, gateway, address, tour, directory, file })
     }
 
     /// Takes the tour, and compares what comes back.
     pub async fn check(&self) -> Vec<Finding> {
-        check::check(&self.tour, self.gateway.address(), &self.api).await
+        check::check(&self.tour, self.address, &self.api).await
     }
 
     /// What to paste, and what it answers. `program` is how this binary is called.
     pub fn tell(&self, program: &Path) -> String {
         let Provider { dialect, about, .. } = self.provider;
-        let gateway = self.gateway.address();
+        let gateway = self.address;
         let mut text = format!(
             "bearward demo: {about} (dialect {dialect})\n\n  gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
              sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
@@ -153,9 +160,15 @@ impl Demo {
         text
     }
 
+    /// The count of log lines that this demo's gateway could not write.
+    pub fn log_lines_dropped(&self) -> Dropped {
+        self.gateway.shared().telemetry().metrics.log_lines_dropped()
+    }
+
     /// Ends all parts, and removes the files.
     pub async fn stop(self) {
-        self.gateway.stop().await;
+        // Stopping waits for threads, which a task must not. It only fails where it panicked, and all ends anyway.
+        let _ = tokio::task::spawn_blocking(move || self.gateway.stop()).await;
         self.api.stop().await;
         self.issuer.stop().await;
     }
@@ -176,5 +189,41 @@ mod tests {
             }
             demo.stop().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_does_not_count_where_the_good_token_is_refused() {
+        let mut demo = Demo::start(provider("rfc9068").unwrap()).await.unwrap();
+        let forged = demo.tour.token("forged-token").unwrap().to_owned();
+        demo.tour.tokens[0].text = forged;
+        let findings = demo.check().await;
+        assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
+        assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
+    }
+
+    #[tokio::test]
+    async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
+        let demo = Demo::start(provider("auth0").unwrap()).await.unwrap();
+        let loaded = Config::load(&demo.file).unwrap();
+        assert_eq!(loaded.config.server.listen, [demo.address]);
+        let told = demo.tell(Path::new("bearward"));
+        for stop in &demo.tour.stops {
+            assert!(told.contains(&stop.curl(demo.address, demo.directory.path())), "{told}");
+        }
+        let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
+        assert_eq!(Some(&*token), demo.tour.token(ID_TOKEN));
+        assert!(!told.contains(&token), "tokens stay in their files");
+        let directory = demo.directory.path().to_owned();
+        demo.stop().await;
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_dialect_that_is_not_here_is_told_with_those_that_are() {
+        let fault = provider("keycloak").map(|_| ()).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "the demo has no dialect \"keycloak\"; it has rfc9068, forgerock, forgerock-express, genauth, auth0"
+        );
     }
 }

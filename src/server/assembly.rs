@@ -3,9 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Handle;
 
 use super::admin::{Admin, Component};
 use super::connection::Bounds;
@@ -30,9 +29,9 @@ pub enum ServeFault {
     /// No outgoing call is possible.
     #[error(transparent)]
     Shared(#[from] SharedFault),
-    /// A thread cannot be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
+    /// A thread, a runtime or a signal cannot be had.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
     /// A defect of ours in the metrics.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] MetricFault),
@@ -45,8 +44,6 @@ pub enum ServeFault {
 pub struct Served {
     running: Running,
     shared: Arc<Shared>,
-    /// Last: it runs what the others wait for.
-    control: Runtime,
 }
 
 /// The metrics of a configuration, without access lines.
@@ -100,13 +97,19 @@ pub fn telemetry(config: &Config) -> Result<(Telemetry, Log), ServeFault> {
 }
 
 impl Served {
-    /// Binds every address and serves.
+    /// Binds every address and serves. What is not a request (fetching keys, the admin listener) runs on `control`, which
+    /// must not be the runtime of a single thread that does something else.
     ///
     /// # Errors
     ///
     /// See [`ServeFault`]; nothing is left running then.
-    pub fn start(config: Config, telemetry: Telemetry, clock: Clock, pace: Pace) -> Result<Self, ServeFault> {
-        let control = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
+    pub fn start(
+        config: Config,
+        telemetry: Telemetry,
+        clock: Clock,
+        pace: Pace,
+        control: &Handle,
+    ) -> Result<Self, ServeFault> {
         let limits = config.server.limits;
         let settings = Settings {
             listen: config.server.listen.clone(),
@@ -119,17 +122,18 @@ impl Served {
                 idle_timeout: limits.idle_timeout,
             },
         };
-        let shared = Arc::new(Shared::start(config, Arc::new(telemetry), clock, pace, control.handle())?);
+        let telemetry = Arc::new(telemetry);
+        let shared = Arc::new(Shared::start(config, Arc::clone(&telemetry), clock, pace, control)?);
         let (for_metrics, for_readiness, for_workers) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
         let admin = Admin::new(move || for_metrics.telemetry().metrics.render(), move || components(&for_readiness));
-        let running = start(&settings, control.handle(), admin, move |_| {
+        let running = start(&settings, control, &telemetry, admin, move |_| {
             let gateway = Arc::new(Gateway::new(&for_workers));
             move |request, peer| {
                 let gateway = Arc::clone(&gateway);
                 async move { gateway.handle(request, peer).await }
             }
         })?;
-        Ok(Self { running, shared, control })
+        Ok(Self { running, shared })
     }
 
     /// The addresses that clients connect to, with the ports that were taken.
@@ -154,27 +158,23 @@ impl Served {
     /// # Errors
     ///
     /// Signals cannot be listened to.
-    pub fn until_signalled(self) -> io::Result<bool> {
+    pub async fn until_signalled(&self) -> io::Result<bool> {
         let times = self.shared.config().server.drain;
         let drain = Drain { delay: times.delay, timeout: times.timeout };
-        let gently = self.control.block_on(async {
-            let mut signals = StopSignals::listen()?;
-            signals.next().await;
-            tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
-            Ok::<_, io::Error>(tokio::select! {
-                gently = self.running.drain(drain) => gently,
-                () = signals.next() => false,
-            })
-        })?;
+        let mut signals = StopSignals::listen()?;
+        signals.next().await;
+        tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
+        let gently = tokio::select! {
+            gently = self.running.drain(drain) => gently,
+            () = signals.next() => false,
+        };
         tracing::info!(gently, "stopped");
-        self.stop();
         Ok(gently)
     }
 
-    /// Stops at once.
+    /// Stops at once, and waits for the workers' threads: not for use in a task.
     pub fn stop(self) {
         self.running.stop();
-        self.control.shutdown_timeout(Duration::from_secs(1));
     }
 }
 
