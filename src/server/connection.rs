@@ -218,9 +218,19 @@ async fn within<T: Future>(
             }
             let now = Instant::now();
             match deadline {
-                Some(deadline) if deadline <= now => {
-                    return Poll::Ready(Err(if let Turn::Head(_) = beat.turn() { Late::Head } else { Late::Idle }));
-                }
+                Some(deadline) if deadline <= now => match beat.turn() {
+                    Turn::Head(_) => return Poll::Ready(Err(Late::Head)),
+                    Turn::Idle(_) => return Poll::Ready(Err(Late::Idle)),
+                    Turn::Lingering(_) => {
+                        // It ends by itself now, and tells why it had to.
+                        beat.stop_lingering();
+                        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                            return Poll::Ready(Ok(output));
+                        }
+                    }
+                    // Another thread has just made progress; there is a new deadline, or none.
+                    Turn::Busy | Turn::Over => {}
+                },
                 Some(deadline) => timer.as_mut().reset(deadline),
                 // No limit now; whichever begins next ends no earlier than this.
                 None => timer.as_mut().reset(now + least),
@@ -248,7 +258,7 @@ async fn arrived<T: Future>(mut future: Pin<&mut T>, beat: &Beat) -> Arrived<T::
         Poll::Ready(match (future.as_mut().poll(cx), beat.turn()) {
             (Poll::Ready(output), _) => Arrived::End(output),
             (Poll::Pending, Turn::Head(_)) => Arrived::PartOfHead,
-            (Poll::Pending, Turn::Idle(_) | Turn::Busy | Turn::Lingering(_)) => Arrived::NoHead,
+            (Poll::Pending, Turn::Idle(_) | Turn::Busy | Turn::Lingering(_) | Turn::Over) => Arrived::NoHead,
         })
     })
     .await

@@ -41,6 +41,8 @@ pub(super) enum Turn {
     Busy,
     /// The client to hear that it is over, since then.
     Lingering(Instant),
+    /// Nothing more.
+    Over,
 }
 
 /// The state of one connection that its deadlines depend on. Clones are of the same connection.
@@ -105,7 +107,7 @@ impl Beat {
         match state.turn {
             Turn::Idle(since) => since.checked_add(bounds.idle_timeout),
             Turn::Head(since) => since.checked_add(bounds.header_timeout),
-            Turn::Busy => None,
+            Turn::Busy | Turn::Over => None,
             Turn::Lingering(since) => since.checked_add(LINGER),
         }
     }
@@ -120,8 +122,13 @@ impl Beat {
         match state.turn {
             Turn::Idle(_) => state.turn = Turn::Head(Instant::now()),
             Turn::Busy if !state.has_body && state.ahead.is_none() => state.ahead = Some(Instant::now()),
-            Turn::Busy | Turn::Head(_) | Turn::Lingering(_) => {}
+            Turn::Busy | Turn::Head(_) | Turn::Lingering(_) | Turn::Over => {}
         }
+    }
+
+    /// The moment of lingering is over: the connection ends when it is polled again.
+    pub(super) fn stop_lingering(&self) {
+        self.state().turn = Turn::Over;
     }
 
     fn speaks(&self, protocol: Protocol) {
@@ -137,6 +144,7 @@ impl Beat {
         let mut state = self.state();
         match state.turn {
             Turn::Lingering(_) => true,
+            Turn::Over => false,
             Turn::Idle(_) | Turn::Busy if !state.has_body => false,
             Turn::Idle(_) | Turn::Busy | Turn::Head(_) => {
                 state.turn = Turn::Lingering(Instant::now());

@@ -8,7 +8,9 @@
     reason = "a harness fails by panicking, and is public to the tests beside it"
 )]
 
+mod bearer;
 mod harness;
 mod keys;
 mod metrics;
 mod oidc_provider;
+mod wire;

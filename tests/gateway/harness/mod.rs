@@ -1,6 +1,10 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
 pub mod binary;
+pub mod client;
+pub mod gateway;
 pub mod issuer;
 pub mod log;
 pub mod mint;
+pub mod upstream;
+pub mod world;

@@ -1,0 +1,540 @@
+//! Bytes in, bytes out: what goes to the upstream and comes back, connections and their deadlines, bodies and their bounds.
+
+use std::time::{Duration, Instant};
+
+use bearward::gateway::Body;
+use bearward::gateway::request_body::Pace;
+use bearward::server::admin::Admin;
+use bearward::server::connection::Bounds;
+use bearward::server::drain::Drain;
+use bearward::server::{Settings, start};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::harness::client::{Client, Http2};
+use crate::harness::gateway::Served;
+use crate::harness::upstream::{Reply, Upstream};
+
+/// One public route to one upstream.
+fn public(upstream: &Upstream, server: &str, more: &str) -> String {
+    let url = upstream.url();
+    format!(
+        "{server}\n[upstreams.api]\nurl = \"{url}\"\ntimeout = \"300ms\"\n{more}\n\n\
+         [[routes]]\nname = \"all\"\npath = \"/*\"\npolicy = \"public\"\nupstream = \"api\"\nbody_bytes = \"64KiB\"\n"
+    )
+}
+
+async fn world() -> (Upstream, Served) {
+    let upstream = Upstream::start().await;
+    let gateway = Served::start(&public(&upstream, "", ""));
+    (upstream, gateway)
+}
+
+#[tokio::test]
+async fn a_request_goes_through_and_back() {
+    let (upstream, gateway) = world().await;
+    upstream.reply(Reply::Bytes(
+        b"HTTP/1.1 418 Short and Stout\r\nContent-Length: 3\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
+          Keep-Alive: timeout=5\r\nX-Request-Id: theirs\r\nWWW-Authenticate: Basic\r\n\r\ntea"
+            .to_vec(),
+    ));
+    let mut client = Client::connect(gateway.address()).await;
+    let answer = client
+        .ask(
+            "POST /a%20b?x=1&y=%2f HTTP/1.1\r\nHost: api.test\r\nX_User: mallory\r\nx-forwarded-for: 1.2.3.4\r\n\
+             Connection: keep-alive, X-Mine\r\nX-Mine: 1\r\nTE: trailers\r\nContent-Length: 5\r\nCookie: a=b\r\n\
+             Authorization: Bearer opaque\r\n\r\nhello",
+        )
+        .await;
+    assert_eq!((answer.status, answer.text()), (418, "tea"));
+    for gone in ["keep-alive", "x-hop", "connection"] {
+        assert_eq!(answer.header(gone), None, "{gone}");
+    }
+    assert_eq!(answer.header("www-authenticate"), Some("Basic"));
+
+    let seen = upstream.request(0).await;
+    assert_eq!(seen.line, "POST /a%20b?x=1&y=%2f HTTP/1.1");
+    assert_eq!(seen.body, b"hello");
+    assert_eq!(seen.all("x-request-id"), [answer.header("x-request-id").unwrap()]);
+    let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let expected = [
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "forwarded",
+        "host",
+        "te",
+        "traceparent",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+    ];
+    assert_eq!(names, expected);
+    for (name, value) in [
+        ("host", "api.test"),
+        ("content-length", "5"),
+        ("connection", "te"),
+        ("te", "trailers"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1;proto=http;host=\"api.test\""),
+    ] {
+        assert_eq!(seen.all(name), [value], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn framing_towards_the_upstream_is_our_own() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    let requests: [(&str, &[u8], &str, &str); 6] = [
+        ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"", "", ""),
+        ("POST / HTTP/1.1\r\nhost: a\r\n\r\n", b"", "0", ""),
+        ("DELETE / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n", b"", "0", ""),
+        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc", b"abc", "3", ""),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nx-trailer: 1\r\n\r\n",
+            b"abc",
+            "",
+            "chunked",
+        ),
+        ("PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", b"", "", "chunked"),
+    ];
+    for (number, (request, body, length, coding)) in requests.into_iter().enumerate() {
+        assert_eq!(client.ask(request).await.status, 200, "{request}");
+        let seen = upstream.request(number).await;
+        assert_eq!(seen.body, body, "{request}");
+        assert_eq!(seen.all("content-length").join("|"), length, "{request}");
+        assert_eq!(seen.all("transfer-encoding").join("|"), coding, "{request}");
+        assert_eq!(seen.all("x-trailer"), [""; 0], "{request}");
+    }
+    assert_eq!(upstream.opened(), 1, "one connection served them all");
+}
+
+#[tokio::test]
+async fn http2_comes_in_and_http1_goes_out() {
+    let (upstream, gateway) = world().await;
+    let mut client = Http2::connect(gateway.address()).await;
+    let body = Full::new(Bytes::from_static(b"hello"));
+    let answer = client.ask(Request::post("http://api.test/x?y=z").body(body).unwrap()).await;
+    assert_eq!((answer.status, answer.text()), (200, "ok"));
+    let seen = upstream.request(0).await;
+    assert_eq!(seen.line, "POST /x?y=z HTTP/1.1");
+    assert_eq!(seen.all("host"), ["api.test"]);
+    assert_eq!(seen.body, b"hello");
+}
+
+#[tokio::test]
+async fn answers_keep_their_framing_and_share_a_connection() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    let answers: [(&str, &str, u16, &str); 6] = [
+        ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 200, "ok"),
+        ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200, "ok"),
+        ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", 200, ""),
+        ("GET", "HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+        ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", 304, ""),
+        ("GET", "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, ""),
+    ];
+    for (method, bytes, status, body) in answers {
+        upstream.reply(Reply::Bytes(bytes.into()));
+        let answer = client.ask(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert_eq!((answer.status, answer.text()), (status, body), "{bytes}");
+        if method == "HEAD" {
+            assert_eq!(answer.header("content-length"), Some("100"));
+        }
+    }
+    assert_eq!(upstream.opened(), 1);
+}
+
+#[tokio::test]
+async fn a_stale_connection_is_replaced_by_a_fresh_one() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    for round in 1..=3 {
+        upstream.reply(Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()));
+        assert_eq!(client.ask("POST / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
+        upstream.closed(round).await;
+    }
+    assert_eq!(upstream.opened(), 3);
+}
+
+#[tokio::test]
+async fn bytes_after_an_answer_are_nobodys() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    let stray = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray";
+    upstream.reply(Reply::Bytes(stray.into()));
+    assert_eq!(client.get("/").await.text(), "ok");
+    assert_eq!(client.get("/").await.text(), "ok");
+    assert_eq!(upstream.opened(), 2);
+}
+
+#[tokio::test]
+async fn faults_of_the_upstream_have_their_codes() {
+    let (upstream, gateway) = world().await;
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(70_000));
+    let replies = [
+        (Reply::Close(Vec::new()), 502, "upstream_unreachable"),
+        (Reply::Reset(Vec::new()), 502, "upstream_unreachable"),
+        (Reply::Stall(Vec::new()), 504, "upstream_timeout"),
+        (Reply::Stall(b"HTTP/1.1 200 OK\r\n".to_vec()), 504, "upstream_timeout"),
+        (Reply::Close(b"HTTP/1.1 200 OK\r\nconte".to_vec()), 502, "upstream_malformed"),
+        (Reply::Bytes(b"garbage garbage\r\n\r\n".to_vec()), 502, "upstream_malformed"),
+        (Reply::Bytes(long.into_bytes()), 502, "upstream_malformed"),
+        (Reply::Bytes(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n".to_vec()), 502, "upstream_malformed"),
+        (
+            Reply::Bytes(
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+                    .to_vec(),
+            ),
+            502,
+            "upstream_malformed",
+        ),
+        (
+            Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok".to_vec()),
+            502,
+            "upstream_malformed",
+        ),
+        (
+            Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok".to_vec()),
+            502,
+            "upstream_malformed",
+        ),
+        (Reply::Close(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok".to_vec()), 502, "upstream_malformed"),
+        (Reply::Bytes(b"HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "upstream_malformed"),
+        (Reply::Bytes(b"HTTP/1.1 200 OK\r\nx: a\rb\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "upstream_malformed"),
+    ];
+    let mut client = Client::connect(gateway.address()).await;
+    for (round, (reply, status, code)) in replies.into_iter().enumerate() {
+        let shown = format!("{reply:?}");
+        upstream.reply(reply);
+        let answer = client.ask("POST / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{shown}");
+        assert_eq!(upstream.requests().len(), round + 1, "sent once: {shown}");
+        upstream.closed(round + 1).await;
+    }
+    assert_eq!(client.get("/").await.status, 200, "the client's connection lives on");
+    drop(upstream);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_unreachable() {
+    let upstream = Upstream::start().await;
+    let toml = public(&upstream, "", "");
+    drop(upstream);
+    let gateway = Served::start(&toml);
+    let mut client = Client::connect(gateway.address()).await;
+    let answer = client.get("/").await;
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_seen_to_break_off() {
+    let (upstream, gateway) = world().await;
+    for bytes in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+    ] {
+        upstream.reply(Reply::Close(bytes.into()));
+        let mut client = Client::connect(gateway.address()).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.head().await.status, 200);
+        let rest = String::from_utf8(client.rest().await).unwrap();
+        assert!(rest.contains("half") && !rest.contains("0\r\n\r\n"), "{bytes}: {rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_upstream_connection_with_it() {
+    let (upstream, gateway) = world().await;
+    let (_never, gate) = watch::channel(false);
+    upstream.reply(Reply::Held(gate, Vec::new()));
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    upstream.request(0).await;
+    drop(client);
+    // The held connection ends only by our closing it: its gate never opens, so it is the next one's number that tells.
+    let mut other = Client::connect(gateway.address()).await;
+    assert_eq!(other.get("/").await.status, 200);
+    assert_eq!(upstream.request(1).await.connection, 1);
+
+    upstream.reply(Reply::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()));
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.head().await;
+    client.bytes(4).await;
+    drop(client);
+    upstream.closed(1).await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_up_front_or_on_the_way() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    let answer = client.ask("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 65537\r\n\r\n").await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(upstream.opened(), 0);
+
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+    for _ in 0..20 {
+        client.offer(chunk.as_bytes()).await;
+    }
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
+    assert!(!upstream.request(0).await.whole);
+
+    let mut client = Client::connect(gateway.address()).await;
+    let body = "x".repeat(65_536);
+    let answer = client.ask(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 65536\r\n\r\n{body}")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(upstream.request(1).await.body.len(), 65_536);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_given_up() {
+    let upstream = Upstream::start().await;
+    let pace = Pace { bytes: 100, within: Duration::from_millis(200) };
+    let gateway = Served::paced(&public(&upstream, "", ""), pace);
+    let mut client = Client::connect(gateway.address()).await;
+    let begun = Instant::now();
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(99))).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.code().as_str()), (408, "request_timeout"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(begun.elapsed() >= pace.within, "{:?}", begun.elapsed());
+    assert!(!upstream.request(0).await.whole);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_its_framing_is_the_clients_fault() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    let answer = client.ask("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "request_malformed"));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(upstream.requests().iter().all(|request| !request.whole));
+}
+
+#[tokio::test]
+async fn a_client_that_expects_100_is_told_to_go_on_only_by_the_upstreams_need() {
+    let (upstream, gateway) = world().await;
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 100);
+    client.send("hi").await;
+    assert_eq!(client.answer().await.status, 200);
+    let seen = upstream.request(0).await;
+    assert_eq!((seen.body.as_slice(), seen.all("expect").len()), (&b"hi"[..], 0));
+
+    let too_large = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 65537\r\nexpect: 100-continue\r\n\r\n";
+    assert_eq!(client.ask(too_large).await.status, 413, "refused without a 100");
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
+    let upstream = Upstream::start().await;
+    let server = "[server.limits]\nheader_timeout = \"200ms\"\nidle_timeout = \"30s\"";
+    let gateway = Served::start(&public(&upstream, server, ""));
+    let mut client = Client::connect(gateway.address()).await;
+    for (fresh, bytes) in [(true, "G"), (false, "GET / HTTP/1.1\r\nhost:")] {
+        if !fresh {
+            client = Client::connect(gateway.address()).await;
+            assert_eq!(client.get("/").await.status, 200);
+        }
+        let begun = Instant::now();
+        client.send(bytes).await;
+        assert_eq!(client.rest().await, b"", "no answer");
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
+    }
+    let series = "bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"head_timeout\"}";
+    gateway.counted(series, 2.0).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_silently() {
+    let upstream = Upstream::start().await;
+    let server = "[server.limits]\nheader_timeout = \"30s\"\nidle_timeout = \"200ms\"";
+    let gateway = Served::start(&public(&upstream, server, ""));
+    let mut client = Client::connect(gateway.address()).await;
+    assert_eq!(client.get("/").await.status, 200);
+    let begun = Instant::now();
+    assert_eq!(client.rest().await, b"");
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(190) && took < Duration::from_secs(5), "{took:?}");
+
+    let mut http2 = Http2::connect(gateway.address()).await;
+    let begun = Instant::now();
+    http2.closed().await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let text = gateway.shared().telemetry().metrics.render();
+    assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_not_idle() {
+    let upstream = Upstream::start().await;
+    let server = "[server.limits]\nheader_timeout = \"50ms\"\nidle_timeout = \"50ms\"";
+    let gateway = Served::start(&public(&upstream, server, ""));
+    // The upstream's own limit is 300 ms, well beyond both.
+    upstream.reply(Reply::Stall(Vec::new()));
+    let mut client = Client::connect(gateway.address()).await;
+    assert_eq!(client.get("/").await.status, 504);
+}
+
+#[tokio::test]
+async fn what_the_parser_cannot_read_gets_a_bare_answer_and_is_counted() {
+    let (upstream, gateway) = world().await;
+    for (bytes, status, reason) in [
+        ("GET / HTTP/1.1\r\nbad name: x\r\n\r\n".to_owned(), "400", "head_malformed"),
+        (format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(200_000)), "431", "head_too_large"),
+    ] {
+        let mut client = Client::connect(gateway.address()).await;
+        client.offer(bytes.as_bytes()).await;
+        let answer = String::from_utf8(client.rest().await).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with("\r\n\r\n"), "{answer:?}");
+        let series = format!("bearward_connection_errors_total{{listener=\"127.0.0.1:0\",reason=\"{reason}\"}}");
+        gateway.counted(&series, 1.0).await;
+    }
+    assert_eq!(upstream.opened(), 0);
+}
+
+#[tokio::test]
+async fn a_head_within_the_parsers_reach_is_refused_in_full() {
+    let (upstream, gateway) = world().await;
+    let many: String = (0..100).map(|number| format!("x-{number}: 1\r\n")).collect();
+    for fields in [many, format!("x: {}\r\n", "a".repeat(40_000))] {
+        let mut client = Client::connect(gateway.address()).await;
+        let answer = client.ask(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (431, "head_too_large"));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert_eq!(upstream.opened(), 0);
+}
+
+#[tokio::test]
+async fn the_admin_listener_tells_and_does_nothing_else() {
+    let (_upstream, gateway) = world().await;
+    let admin = gateway.admin_address();
+    let mut client = Client::connect(admin).await;
+    let ready = client.ask("GET /readyz HTTP/1.1\r\nhost: anything.example\r\n\r\n").await;
+    assert_eq!(
+        (ready.status, ready.text()),
+        (
+            200,
+            "{\"ready\":true,\"components\":[{\"name\":\"server\",\"ready\":true},\
+             {\"name\":\"configuration\",\"ready\":true}]}\n"
+        )
+    );
+    assert_eq!(client.get("/livez").await.text(), "{\"live\":true}\n");
+    let metrics = client.get("/metrics").await;
+    assert!(metrics.text().contains("bearward_connections{listener=\"127.0.0.1:0\"} 0"), "{}", metrics.text());
+    for path in ["/", "/config", "/debug", "/metrics/", "/quit"] {
+        assert_eq!(client.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(client.ask("POST /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.header("allow"), Some("GET, HEAD"));
+    assert_eq!(
+        Client::connect(gateway.address()).await.get("/metrics").await.text(),
+        "ok",
+        "the upstream's on a public port"
+    );
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_in_flight_and_takes_no_more() {
+    let (upstream, gateway) = world().await;
+    let (open, gate) = watch::channel(false);
+    let mut idle = Client::connect(gateway.address()).await;
+    assert_eq!(idle.get("/").await.status, 200);
+    upstream.reply(Reply::Held(gate, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()));
+    let mut busy = Client::connect(gateway.address()).await;
+    busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    upstream.request(1).await;
+
+    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
+    let clients = async {
+        assert_eq!(idle.rest().await, b"", "an idle connection ends");
+        let mut admin = Client::connect(gateway.admin_address()).await;
+        let ready = admin.get("/readyz").await;
+        assert_eq!(ready.status, 503);
+        assert!(ready.text().contains("draining"), "{}", ready.text());
+        open.send(true).unwrap();
+        let answer = busy.answer().await;
+        assert_eq!((answer.status, answer.text()), (200, "late"));
+        assert_eq!(answer.header("connection"), Some("close"));
+    };
+    let (whole, ()) = tokio::join!(gateway.running().drain(drain), clients);
+    assert!(whole, "every connection ended by itself");
+    assert!(tokio::net::TcpStream::connect(gateway.address()).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
+async fn no_more_connections_are_served_than_the_limit_says() {
+    let upstream = Upstream::start().await;
+    let gateway = Served::start(&public(&upstream, "[server.limits]\nconnections = 1", ""));
+    let mut first = Client::connect(gateway.address()).await;
+    assert_eq!(first.get("/").await.status, 200);
+    let mut second = Client::connect(gateway.address()).await;
+    second.send("GET /second HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 1.0).await;
+    assert_eq!(gateway.sample("bearward_connections{listener=\"127.0.0.1:0\"}"), Some(1.0));
+    assert_eq!(upstream.requests().len(), 1);
+    drop(first);
+    assert_eq!(second.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_request() {
+    let (_upstream, gateway) = world().await;
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let second = Duration::from_secs(1);
+    let settings = Settings {
+        listen: vec![loopback],
+        admin: loopback,
+        workers: 2,
+        connections: 10,
+        bounds: Bounds { head_bytes: 8192, header_timeout: second, idle_timeout: 30 * second },
+    };
+    let admin = Admin::new(String::new, Vec::new);
+    let running = start(&settings, &Handle::current(), gateway.shared().telemetry(), admin, |_| {
+        |request: Request<Incoming>, _| async move {
+            assert!(request.uri().path() != "/panic", "a handler's defect");
+            Response::new(Body::own(Bytes::from_static(b"fine")))
+        }
+    })
+    .unwrap();
+    let mut client = Client::connect(running.addresses()[0]).await;
+    let answer = client.get("/panic").await;
+    assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
+    assert_eq!(client.get("/").await.text(), "fine", "on the same connection");
+    assert_eq!(gateway.sample("bearward_panics_total"), Some(1.0));
+}
+
+#[tokio::test]
+async fn while_a_drain_waits_requests_are_still_answered() {
+    let (_upstream, gateway) = world().await;
+    let drain = Drain { delay: Duration::from_secs(60), timeout: Duration::ZERO };
+    let clients = async {
+        let mut admin = Client::connect(gateway.admin_address()).await;
+        while admin.get("/readyz").await.status == 200 {}
+        let mut client = Client::connect(gateway.address()).await;
+        let answer = client.get("/").await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    };
+    tokio::select! {
+        _ = gateway.running().drain(drain) => panic!("the drain waits"),
+        () = clients => {}
+    }
+}
