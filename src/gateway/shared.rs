@@ -64,9 +64,9 @@ impl Shared {
         let sources = (0..config.issuers.len()).map(|index| key_source(&config, IssuerId(index))).collect();
         let told = Arc::clone(&telemetry);
         let observer = move |event: FetchEvent| {
-            told.metrics.jwks_fetched(event.issuer.0, event.trigger, event.result);
+            told.metrics.jwks_fetched(event.issuer.0, event.trigger, event.result, event.keys);
             if event.result == FetchResult::Success {
-                told.metrics.jwks_replaced(event.issuer.0, event.keys, event.at);
+                told.metrics.jwks_replaced(event.issuer.0, event.at);
             }
         };
         let keys = KeySets::start(control, clock.clone(), sources, &client, &(Arc::new(observer) as _));

@@ -214,18 +214,24 @@ impl Metrics {
         }))
     }
 
-    /// Counts a fetch of an issuer's key set.
-    pub fn jwks_fetched(&self, issuer: usize, trigger: FetchTrigger, result: FetchResult) {
+    /// Counts a fetch of an issuer's key set, after which there are so many usable keys.
+    pub fn jwks_fetched(&self, issuer: usize, trigger: FetchTrigger, result: FetchResult, keys: usize) {
         let issuer = self.issuer_name(Some(issuer)).unwrap_or(NONE);
+        self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
         self.families.jwks_fetches.with_label_values(&[issuer, trigger.label(), result.label()]).inc();
     }
 
-    /// Tells of a key set that is in force from now on: the number of its usable keys, and when it was fetched.
-    pub fn jwks_replaced(&self, issuer: usize, keys: usize, at: SystemTime) {
+    /// Tells when the key set that is in force was fetched.
+    pub fn jwks_replaced(&self, issuer: usize, at: SystemTime) {
         let issuer = self.issuer_name(Some(issuer)).unwrap_or(NONE);
-        self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.families.jwks_last_success.with_label_values(&[issuer]).set(seconds);
+    }
+
+    /// Counts a request that was permitted by an ID token, where the issuer's `accept_id_tokens` lets it.
+    pub fn id_token_accepted(&self, route: Option<usize>, issuer: Option<usize>) {
+        let (route, issuer) = (self.route_name(route).unwrap_or(NONE), self.issuer_name(issuer).unwrap_or(NONE));
+        self.families.id_tokens_accepted.with_label_values(&[route, issuer]).inc();
     }
 
     /// Counts a panic that was caught.
