@@ -3,11 +3,15 @@
 //! Each `config/NAME.toml` is checked as a user would check it, and what is said of it must be `config/NAME.txt`, byte for
 //! byte. With `BLESS=1` in the environment the reports are written instead.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what went wrong by failing")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bearward::cli::check;
-use bearward::config::{Config, Severity, example};
+use bearward::config::{Authorization, Config, KeySource, LogFormat, LogLevel, RefusalLog, example};
+use bearward::policy::route::Access;
 
 /// A public key (RFC 7517 appendix A.1).
 const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
@@ -24,6 +28,8 @@ fn directory() -> tempfile::TempDir {
     };
     file("keys.json", 0o644, KEYS);
     file("no-keys.json", 0o644, r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"}]}"#);
+    let mixed = KEYS.replace("{\"keys\":[", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"},"#);
+    file("mixed-keys.json", 0o644, &mixed);
     file("page.json", 0o644, "<html></html>");
     file("hmac.key", 0o440, &("k".repeat(64) + "\n"));
     file("short.key", 0o440, &("k".repeat(31) + "\n"));
@@ -88,4 +94,239 @@ fn the_example_is_current() {
 fn the_example_is_good() {
     let (code, _, err) = checked(&example(), false);
     assert_eq!((code, err.as_str()), (0, ""));
+}
+
+/// The example's lines, and which of them are options that are commented out.
+fn example_lines() -> Vec<(String, bool)> {
+    let is_option = |line: &str| line.starts_with("# ") && line.split_whitespace().nth(2) == Some("=");
+    example().lines().map(|line| (line.to_owned(), is_option(line))).collect()
+}
+
+/// Options that need others beside them, or stand instead of them.
+const NOT_ALONE: &[&str] = &["hmac_secret"];
+
+#[test]
+fn each_option_of_the_example_can_be_switched_on() {
+    let lines = example_lines();
+    let mut tried = 0;
+    for (at, (option, _)) in lines.iter().enumerate().filter(|(_, (_, is_option))| *is_option) {
+        let switch = |(index, (line, _)): (usize, &(String, bool))| line[if index == at { 2 } else { 0 }..].to_owned();
+        let text = lines.iter().enumerate().map(switch).collect::<Vec<_>>().join("\n");
+        let alone = !NOT_ALONE.iter().any(|name| option[2..].starts_with(name));
+        let (code, _, err) = checked(&text, false);
+        assert_eq!(code, if alone { 0 } else { 2 }, "{option}\n{err}");
+        tried += 1;
+    }
+    assert!(tried >= 40, "{tried} options");
+}
+
+#[test]
+fn all_options_of_the_example_can_be_switched_on_together() {
+    // Each of these stands instead of another that is switched on.
+    let instead = ["# hmac_secret", "# discriminator", "# uri", "# discovery_url"];
+    let lines = example_lines().into_iter().map(|(line, is_option)| {
+        let on = is_option && !instead.iter().any(|name| line.starts_with(name));
+        if on { line[2..].to_owned() } else { line }
+    });
+    let (code, out, err) = checked(&lines.collect::<Vec<_>>().join("\n"), false);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+}
+
+#[test]
+fn what_the_file_says_is_in_the_model() {
+    let directory = directory();
+    let path = directory.path().join("bearward.toml");
+    let text = r#"
+        [server]
+        listen = ["127.0.0.1:1", "[::1]:2"]
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
+        workers = 3
+        drain = { delay = "1s", timeout = "2m" }
+        limits = { connections = 10, head_bytes = "8KiB", header_timeout = "3s", idle_timeout = "4s", body_bytes = "1MiB", token_bytes = "2KiB" }
+        [admin]
+        listen = "127.0.0.1:3"
+        [log]
+        format = "text"
+        level = "debug"
+        access = { sample = 0.25, refused = "sample" }
+        [issuers.main]
+        issuer = "https://login.example.com/tenant/"
+        required_for_ready = false
+        allow_http = true
+        leeway = "5m"
+        jwks = { refresh = "6m", cooldown = "7s", max_stale = "8h" }
+        [issuers.uri]
+        issuer = "uri"
+        jwks = { uri = "https://login.example.com/jwks" }
+        [issuers.file]
+        issuer = "file"
+        jwks = { file = "keys.json" }
+        [issuers.secret]
+        issuer = "secret"
+        algorithms = ["HS512"]
+        hmac_secret = { file = "hmac.key" }
+        [upstreams.orders]
+        url = "http://[::1]:3000"
+        timeout = "9s"
+        connect_timeout = "10s"
+        authorization = "remove"
+        identity_headers = { X-User = "sub" }
+        [[routes]]
+        path = "/a/*"
+        policy = { issuers = ["uri"], audience = ["api"] }
+        upstream = "orders"
+        body_bytes = "none"
+        [[routes]]
+        path = "/b"
+        policy = "public"
+        upstream = "http://127.0.0.1:3001/"
+    "#;
+    fs::write(&path, text).unwrap();
+    let config = Config::load(&path).unwrap().config;
+    let seconds = Duration::from_secs;
+
+    let server = &config.server;
+    assert_eq!(server.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+    assert_eq!(server.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()]);
+    assert_eq!(server.workers, 3);
+    assert_eq!((server.drain.delay, server.drain.timeout), (seconds(1), seconds(120)));
+    let limits = server.limits;
+    assert_eq!((limits.connections, limits.head_bytes, limits.token_bytes), (10, 8192, 2048));
+    assert_eq!(
+        (limits.header_timeout, limits.idle_timeout, limits.body_bytes),
+        (seconds(3), seconds(4), Some(1 << 20))
+    );
+    assert_eq!((config.rules.token_bytes, config.rules.head.bytes), (2048, 8192));
+    assert_eq!(config.admin.listen, "127.0.0.1:3".parse().unwrap());
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Debug));
+    assert_eq!((config.log.access.sample, config.log.access.refused), (0.25, RefusalLog::Sample));
+
+    let [main, uri, file, secret] = &config.issuers[..] else { panic!("four issuers") };
+    assert!(!main.required_for_ready && main.allow_http && uri.required_for_ready && !uri.allow_http);
+    assert_eq!((main.refresh, main.cooldown, main.max_stale), (seconds(360), seconds(7), seconds(8 * 3600)));
+    assert_eq!((uri.refresh, uri.cooldown, uri.max_stale), (seconds(300), seconds(10), seconds(86_400)));
+    let discovery = "https://login.example.com/tenant/.well-known/openid-configuration";
+    assert!(matches!(&main.keys, KeySource::Discovery(url) if url.as_str() == discovery));
+    assert!(matches!(&uri.keys, KeySource::Uri(url) if url.as_str() == "https://login.example.com/jwks"));
+    assert!(matches!(&file.keys, KeySource::File { keys, .. } if keys.len() == 1));
+    assert!(matches!(&secret.keys, KeySource::Secret));
+    assert_eq!(config.rules.issuers[0].leeway, 300);
+    assert_eq!(config.rules.issuers[1].leeway, 30);
+
+    let [orders, by_url] = &config.upstreams[..] else { panic!("two upstreams") };
+    assert_eq!((orders.address.authority().as_str(), orders.address.port()), ("[::1]:3000", 3000));
+    assert_eq!((orders.timeout, orders.connect_timeout), (seconds(9), seconds(10)));
+    assert_eq!(orders.authorization, Authorization::Remove);
+    assert_eq!(orders.identity_headers[0].name, "x-user");
+    assert_eq!((by_url.name.as_str(), by_url.timeout), ("http://127.0.0.1:3001", seconds(30)));
+
+    let [a, b] = config.rules.routes.routes() else { panic!("two routes") };
+    assert_eq!((a.name.as_str(), a.upstream.0, a.keep_authorization, a.body_bytes), ("/a/*", 0, false, None));
+    assert_eq!((b.name.as_str(), b.upstream.0, b.keep_authorization, b.body_bytes), ("/b", 1, true, Some(1 << 20)));
+    assert!(matches!(&a.access, Access::Policy(policy) if policy.name == "/a/*" && policy.issuers[0].0 == 1));
+    assert!(matches!(&b.access, Access::Public));
+}
+
+#[test]
+fn a_report_for_machines_says_the_same() {
+    let text = "# ü\r\n[server]\r\nlisten = [\"ü\", \"0.0.0.0:1\", \"0.0.0.0:1\"]\r\n[[routes]]\r\n\
+                path = \"/\"\r\npolicy = \"public\"\r\nupstream = \"http://a\"";
+    let (code, out, err) = checked(text, true);
+    let line = "listen = [\"ü\", \"0.0.0.0:1\", \"0.0.0.0:1\"]";
+    let expected = serde_json::json!({ "report": { "file": "bearward.toml", "faults": 2, "problems": [
+        {
+            "severity": "fault", "line": 3, "column": 11, "text": line,
+            "what": "`ü` is not an address and a port",
+            "help": "write an IP address and a port, an IPv6 address in brackets: \"127.0.0.1:8080\", \"[::]:8080\"",
+        },
+        {
+            "severity": "fault", "line": 3, "column": 29, "text": line,
+            "what": "`0.0.0.0:1` stands here twice", "help": "keep one of them",
+            "also": [{ "line": 3, "column": 16, "text": line, "part": "the first" }],
+        },
+    ]}});
+    assert_eq!((code, err.as_str()), (2, ""));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap(), expected);
+    assert!(checked(text, false).2.contains("bearward.toml:3:29\n"));
+}
+
+#[test]
+fn a_good_file_is_described_for_machines() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/smallest.toml")).unwrap();
+    let (code, out, err) = checked(&text, true);
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(answer["report"]["faults"], 0);
+    let route = &answer["configuration"]["routes"][0];
+    assert_eq!((&route["name"], &route["upstream_url"]), (&"/*".into(), &"http://127.0.0.1:3000".into()));
+    assert_eq!(route["policy"]["audience"], serde_json::json!(["https://api.example.com"]));
+    assert_eq!(answer["configuration"]["issuers"][0]["dialect"], "auth0");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_reported() {
+    let directory = directory();
+    let report = Config::load(&directory.path().join("missing.toml")).unwrap_err();
+    assert_eq!(report.faults(), 1);
+    assert!(report.render(false).contains("missing.toml: cannot be read: No such file or directory"));
+    assert_eq!(Config::load(directory.path()).unwrap_err().faults(), 1);
+
+    let path = directory.path().join("latin1.toml");
+    fs::write(&path, b"[server]\n# \xfc\n").unwrap();
+    assert!(Config::load(&path).unwrap_err().render(false).contains("line 2 is not UTF-8"));
+}
+
+#[test]
+fn no_report_repeats_a_secret() {
+    for (case, secret) in
+        [("secrets", "geheim"), ("unknown_keys", "s3cret"), ("upstreams", "password@"), ("syntax", "geheim")]
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(case).with_extension("toml");
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains(secret));
+        for json in [false, true] {
+            let (_, out, err) = checked(&text, json);
+            assert!(!out.contains(secret) && !err.contains(secret), "{case}");
+        }
+    }
+}
+
+#[test]
+fn colours_are_only_for_those_who_ask() {
+    let directory = directory();
+    let path = directory.path().join("bearward.toml");
+    fs::write(&path, "").unwrap();
+    let report = Config::load(&path).unwrap_err();
+    assert!(!report.render(false).contains('\x1b'));
+    assert!(report.render(true).contains('\x1b'));
+}
+
+#[test]
+fn the_hash_is_of_the_file() {
+    let directory = directory();
+    let path = directory.path().join("bearward.toml");
+    fs::write(&path, example()).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, example().as_bytes());
+    let hex: String = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(Config::load(&path).unwrap().config.hash, hex);
+}
+
+#[test]
+fn no_text_is_beyond_a_report() {
+    let good = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/everything.toml")).unwrap();
+    let directory = directory();
+    let path = directory.path().join("bearward.toml");
+    let check = |text: String| {
+        fs::write(&path, &text).unwrap();
+        if let Err(report) = Config::load(&path) {
+            assert!(report.faults() > 0 && !report.render(false).is_empty() && report.json().is_object(), "{text}");
+        }
+    };
+    for (at, char) in good.char_indices().step_by(5) {
+        let (before, after) = (&good[..at], &good[at + char.len_utf8()..]);
+        check(before.to_owned());
+        for other in ["", "\"", "[", "\u{1f43b}"] {
+            check(format!("{before}{other}{after}"));
+        }
+    }
 }

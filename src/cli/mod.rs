@@ -1,3 +1,107 @@
-//! The command line.
+//! The command line: what was asked, and the exit code it ends with.
+//!
+//! 0: done (`explain`: permitted; `demo --check`: every outcome as it should be). 1: failed (`explain`: refused).
+//! 2: wrong usage or configuration. Reports go to standard output, messages to standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
 
 pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod run;
+
+/// Lets a request through to your API only with a proven access token, and says why when it does not.
+#[derive(Debug, Parser)]
+#[command(name = "bearward", version, propagate_version = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve. SIGTERM drains; a second one stops at once.
+    Run(ConfigFile),
+    /// Report every fault of a configuration, then the effective policy of every route, and warnings.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell the decision on one request step by step. Exit code 0: permitted, 1: refused.
+    Explain(ExplainArguments),
+    /// Run an embedded issuer, a sample API and the gateway, with ready-made curl lines for every outcome.
+    Demo {
+        /// How the issuer's tokens look: rfc9068 unless said; `--check` tries all.
+        #[arg(long, value_name = "NAME")]
+        dialect: Option<String>,
+        /// Try every outcome over real sockets instead, and exit by the result.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BEARWARD_CONFIG")]
+    config: PathBuf,
+}
+
+/// What `explain` is asked.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The request's method.
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// The request's URL, as the client would write it.
+    #[arg(long)]
+    url: String,
+    /// The file that holds the token; `-` reads it from standard input. Never a token itself.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// A further header field, as `Name: value`.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Ask the issuer for its keys, as `run` does.
+    #[arg(long)]
+    online: bool,
+    /// Report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Check { file, json } => {
+            let done = check::run(&file.config, json, colour_on_stderr(), &mut io::stdout(), &mut io::stderr());
+            done.map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Demo { dialect, check } => demo::run(dialect.as_deref(), check),
+    }
+}
+
+/// The exit code of a wrong usage or configuration.
+const WRONG: u8 = 2;
+
+/// Whether messages may be coloured: a person reads them, and did not say no (<https://no-color.org>).
+fn colour_on_stderr() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes a message for people to standard error. Where that is closed there is nobody to tell.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -57,22 +57,19 @@ impl Rule {
             Self::Required(_) | Self::Off(_) | Self::Usual(_) => None,
         }
     }
-
-    /// A value to show to somebody who wrote a wrong one.
-    fn sample(self) -> Option<&'static str> {
-        match self {
-            Self::Required(text) | Self::Default(text) | Self::Off(text) | Self::Usual(text) => Some(text),
-            Self::Inline | Self::Section | Self::Named(_) | Self::Each => None,
-        }
-    }
 }
 
 impl Opt {
     /// What to write, for a report.
     pub(super) fn help(&self) -> String {
-        match self.rule.sample() {
-            Some(sample) => format!("for example `{} = {sample}`", self.name),
-            None => format!("`{}` holds {}", self.name, listed(self.inside)),
+        let name = self.name;
+        match self.rule {
+            Rule::Required(sample) | Rule::Default(sample) | Rule::Off(sample) | Rule::Usual(sample) => {
+                format!("for example `{name} = {sample}`")
+            }
+            Rule::Inline | Rule::Section => format!("`{name}` holds {}", listed(self.inside)),
+            Rule::Named(sample) => format!("for example `[{name}.{sample}]`, with {}", listed(self.inside)),
+            Rule::Each => format!("write `[[{name}]]` for each, with {}", listed(self.inside)),
         }
     }
 }
@@ -125,7 +122,7 @@ impl<'v, 'i> Entries<'v, 'i> {
             if options.iter().any(|option| option.name == name) {
                 continue;
             }
-            if ["secret", "password", "private"].iter().any(|hint| name.to_lowercase().contains(hint)) {
+            if names_a_secret(name) {
                 faults.mask(&value.span());
             }
             let known = options.iter().map(|option| option.name);
@@ -153,6 +150,11 @@ impl<'v, 'i> Entries<'v, 'i> {
         });
         Field { value, span: self.span.clone(), written: false }
     }
+}
+
+/// Whether what stands under such a key may be a secret, known to us or not.
+pub(super) fn names_a_secret(key: &str) -> bool {
+    ["secret", "password", "private"].iter().any(|hint| key.to_lowercase().contains(hint))
 }
 
 /// Reports a value of another type than the option's.

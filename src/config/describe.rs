@@ -157,7 +157,9 @@ impl fmt::Display for Description {
 impl fmt::Display for RouteLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "route {}", self.name)?;
-        line(f, "takes", &self.takes())?;
+        let methods = if self.methods.is_empty() { "any method".to_owned() } else { self.methods.join(", ") };
+        line(f, "takes", &format!("{methods} {}", self.path))?;
+        some(f, "at", &self.hosts)?;
         let authorization = match self.authorization {
             "keep" => "",
             _ => ", without Authorization",
@@ -173,14 +175,6 @@ impl fmt::Display for RouteLine {
             Some(policy) => policy.fmt(f)?,
         }
         f.write_char('\n')
-    }
-}
-
-impl RouteLine {
-    fn takes(&self) -> String {
-        let methods = if self.methods.is_empty() { "every method".to_owned() } else { self.methods.join(", ") };
-        let hosts = if self.hosts.is_empty() { "any other host".to_owned() } else { self.hosts.join(", ") };
-        format!("{methods} at {}, {hosts}", self.path)
     }
 }
 

@@ -11,8 +11,8 @@ const COLUMN: usize = 44;
 /// The text of `config.example.toml`.
 pub fn example() -> String {
     let mut text = String::from(
-        "# Every option, its default, and what it is for. A commented line shows the default, or, where the meaning says so\n\
-         # or the option is off until set, an example. Durations: 250ms, 30s, 5m, 7d. Sizes: 16KiB, 1MiB.\n",
+        "# Every option, its default, and what it is for. What is commented out is the default; after \"off\" or \"default:\" it\n\
+         # is an example. Durations: 250ms, 30s, 5m, 7d. Sizes: 16KiB, 1MiB. Paths are relative to this file.\n",
     );
     for option in File::OPTIONS {
         match option.rule {
@@ -74,5 +74,6 @@ fn defaults(options: &[Opt]) -> String {
 
 fn documented(code: String, option: &Opt, text: &mut String) {
     let doc = option.doc.trim();
-    text.push_str(&format!("{code:COLUMN$} # {doc}\n"));
+    let off = if matches!(option.rule, Rule::Off(_)) && !doc.contains("default:") { "off; " } else { "" };
+    text.push_str(&format!("{code:COLUMN$} # {off}{doc}\n"));
 }

@@ -163,9 +163,9 @@ options! {
 
     /// `[issuers.NAME.jwks]`
     struct Jwks {
-        /// a key set to fetch, instead of discovery
+        /// a key set to fetch instead of discovery
         uri: Url = Off(r#""https://login.example.com/jwks""#);
-        /// a key set to read at the start, instead of discovery
+        /// a key set to read at the start instead of discovery
         file: Text = Off(r#""keys.json""#);
         /// how often it is fetched
         refresh: Duration = Default(r#""5m""#);

@@ -3,8 +3,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::declare::Value;
-use super::fault::Faults;
+use super::declare::{Value, names_a_secret};
+use super::fault::{Faults, Span};
 
 /// The faults of form.
 pub(super) struct Broken(Faults);
@@ -14,7 +14,11 @@ pub(super) fn parse(source: &str) -> (Value<'_>, Broken) {
     let (document, errors) = DeTable::parse_recoverable(source);
     let mut faults = Faults::default();
     for error in &errors {
-        faults.fault(&error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()), help(error.message()));
+        let span = error.span().unwrap_or(0..0);
+        if let Some(secret) = secret_on_line(source, span.start) {
+            faults.mask(&secret);
+        }
+        faults.fault(&span, format!("not TOML: {}", error.message()), help(error.message()));
     }
     (Spanned::new(0..0, DeValue::Table(document.into_inner())), Broken(faults))
 }
@@ -30,13 +34,24 @@ impl Broken {
         let broken = starts(&self.0.problems);
         faults.problems.retain(|problem| problem.span.as_ref().is_none_or(|span| !broken.contains(&line(span.start))));
         faults.problems.append(&mut self.0.problems);
+        faults.masked.append(&mut self.0.masked);
     }
+}
+
+/// What stands behind the `=` of a broken line whose key names a secret.
+fn secret_on_line(source: &str, at: usize) -> Option<Span> {
+    let bytes = source.as_bytes();
+    let at = at.min(bytes.len());
+    let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
+    let (key, _) = source.get(start..end)?.split_once('=')?;
+    names_a_secret(key).then(|| start + key.len() + 1..end)
 }
 
 fn help(message: &str) -> &'static str {
     if message.contains("duplicate") {
         "keep one of them"
-    } else if message.contains("quoted") || message.contains("string") {
+    } else if ["quoted", "string", "invalid"].iter().any(|word| message.contains(word)) {
         "strings stand in double quotes: `path = \"/orders/*\"`"
     } else {
         "write `key = value`; strings in double quotes, lists in brackets, and a table's header as `[name]`"

@@ -68,11 +68,9 @@ fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn text(amount: u64, units: &[(&str, u64)]) -> String {
-    let whole = units.iter().rev().find(|(_, factor)| amount != 0 && amount % factor == 0);
-    match whole {
-        Some((unit, factor)) => format!("{}{unit}", amount / factor),
-        None => format!("{amount}{}", units.get(usize::from(units == TIMES)).map_or("", |(unit, _)| unit)),
-    }
+    let whole = units.iter().rev().find(|(_, factor)| amount >= *factor && amount.is_multiple_of(*factor));
+    let (unit, factor) = whole.or(units.first()).copied().unwrap_or(("", 1));
+    format!("{}{unit}", amount / factor)
 }
 
 #[cfg(test)]
@@ -82,7 +80,7 @@ mod tests {
     #[test]
     fn durations() {
         for (text, millis) in
-            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("12h", 43_200_000), ("7d", 604_800_000), ("0s", 0)]
+            [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("12h", 43_200_000), ("7d", 604_800_000), ("0ms", 0)]
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
             assert_eq!(duration_text(Duration::from_millis(millis)), text);

@@ -19,12 +19,12 @@ pub struct Address {
 impl Address {
     /// Reads `http://host[:port][/]`.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
-        let url = Url::parse(text).map_err(|why| Wrong::new(format!("`{text}` is not a URL: {why}"), HELP))?;
-        if url.scheme() != "http" {
-            return Err(Wrong::new(format!("`{text}` is not an http:// URL"), HELP));
-        }
+        let url = Url::parse(text).map_err(|why| Wrong::new(format!("not a URL: {why}"), HELP))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Wrong::new("an upstream's URL cannot have a user or a password", HELP));
+        }
+        if url.scheme() != "http" {
+            return Err(Wrong::new(format!("`{text}` is not an http:// URL"), HELP));
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             let help = format!(

@@ -1,1 +1,229 @@
 //! An embedded issuer, a sample API and a tour of every outcome.
+//!
+//! [`Demo`] is one process with issuer, API and gateway on free ports of the loopback address: the gateway is the real
+//! one, started from a real file, and reaches the other two over sockets. Configuration and tokens lie in a directory that
+//! only its owner can read, so that `explain` can be tried on them; it goes when the demo ends.
+
+pub mod api;
+pub mod check;
+pub mod configuration;
+pub mod directory;
+pub mod issuer;
+mod loopback;
+pub mod provider;
+pub mod signer;
+pub mod tour;
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use self::api::Api;
+use self::check::Finding;
+use self::configuration::{Addresses, configuration};
+use self::directory::Directory;
+use self::issuer::{Issuer, IssuerFault};
+use self::provider::Provider;
+use self::signer::SignFault;
+use self::tour::{ID_TOKEN, ORDERS, Tour};
+use crate::config::Config;
+use crate::gateway::request_body::Pace;
+use crate::remote::clock::Clock;
+use crate::server::assembly::{ServeFault, Served, metrics};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Dropped;
+
+/// A demo that runs.
+pub struct Demo {
+    provider: &'static Provider,
+    issuer: Issuer,
+    api: Api,
+    gateway: Served,
+    address: SocketAddr,
+    tour: Tour,
+    directory: Directory,
+    file: PathBuf,
+}
+
+/// The demo could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoFault {
+    /// There is no such provider here.
+    #[error("the demo has no dialect {0:?}; it has {1}")]
+    Dialect(String, String),
+    /// What is compiled in cannot be read: a defect of ours.
+    #[error("the demo's samples cannot be read: {0}")]
+    Samples(&'static serde_json::Error),
+    /// The issuer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerFault),
+    /// A token.
+    #[error("a token of the demo cannot be made: {0}")]
+    Token(#[from] SignFault),
+    /// The gateway.
+    #[error("the demo's gateway cannot be started: {0}")]
+    Gateway(#[from] ServeFault),
+    /// A socket or a file.
+    #[error("the demo cannot have its sockets and files: {0}")]
+    System(#[from] io::Error),
+    /// The demo's own configuration: a defect of ours.
+    #[error("the demo's configuration is refused:\n{0}")]
+    Configuration(String),
+}
+
+/// The providers whose tokens the demo can show.
+///
+/// # Errors
+///
+/// A defect of ours.
+pub fn providers() -> Result<&'static [Provider], DemoFault> {
+    Provider::all().map_err(DemoFault::Samples)
+}
+
+/// The provider of that dialect.
+///
+/// # Errors
+///
+/// The demo has none; the fault names those it has.
+pub fn provider(dialect: &str) -> Result<&'static Provider, DemoFault> {
+    let providers = providers()?;
+    providers.iter().find(|provider| provider.dialect == dialect).ok_or_else(|| {
+        let names: Vec<&str> = providers.iter().map(|provider| &*provider.dialect).collect();
+        DemoFault::Dialect(dialect.to_owned(), names.join(", "))
+    })
+}
+
+impl Demo {
+    /// Starts all parts.
+    ///
+    /// # Errors
+    ///
+    /// A part cannot be started; those before it end.
+    pub async fn start(provider: &'static Provider) -> Result<Self, DemoFault> {
+        let (issuer, api, directory) = (Issuer::start(provider).await?, Api::start().await?, Directory::new()?);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let free = Addresses { gateway: any, admin: any, api: api.address() };
+        let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &free))?;
+        let loaded = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?;
+        let telemetry = Telemetry { metrics: metrics(&loaded.config).map_err(ServeFault::from)?, access: None };
+        let control = tokio::runtime::Handle::current();
+        let gateway = Served::start(loaded.config, telemetry, Clock::system(), Pace::default(), &control)?;
+        let address = gateway.addresses().first().copied().unwrap_or(any);
+        // From here on the file tells the ports that were free.
+        let taken = Addresses { gateway: address, admin: gateway.admin_address(), api: api.address() };
+        let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &taken))?;
+
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let tour = Tour::new(provider, &issuer, now)?;
+        for token in &tour.tokens {
+            directory.write(&token.name, &token.text)?;
+        }
+        Ok(Self { provider, issuer, api, gateway, address, tour, directory, file })
+    }
+
+    /// Takes the tour, and compares what comes back.
+    pub async fn check(&self) -> Vec<Finding> {
+        check::check(&self.tour, self.address, &self.api).await
+    }
+
+    /// What to paste, and what it answers. `program` is how this binary is called.
+    pub fn tell(&self, program: &Path) -> String {
+        let Provider { dialect, about, .. } = self.provider;
+        let gateway = self.address;
+        let mut text = format!(
+            "bearward demo: {about} (dialect {dialect})\n\n  gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
+             sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
+            self.gateway.admin_address(),
+            self.api.address(),
+            self.issuer.name(),
+        );
+        // Writing to a String cannot fail.
+        for stop in &self.tour.stops {
+            let _ = write!(
+                text,
+                "\n  # {}: {}\n  {}\n",
+                stop.title,
+                stop.answer.told(),
+                stop.curl(gateway, self.directory.path())
+            );
+        }
+        let _ = write!(
+            text,
+            "\nWhy the ID token is refused, step by step:\n\n  {} explain --config '{}' --method GET --url http://{gateway}{ORDERS} --token-file '{}'\n\n\
+             Ctrl-C ends the demo and removes its files.\n",
+            program.display(),
+            self.file.display(),
+            self.directory.path().join(ID_TOKEN).display(),
+        );
+        text
+    }
+
+    /// The count of log lines that this demo's gateway could not write.
+    pub fn log_lines_dropped(&self) -> Dropped {
+        self.gateway.shared().telemetry().metrics.log_lines_dropped()
+    }
+
+    /// Ends all parts, and removes the files.
+    pub async fn stop(self) {
+        // Stopping waits for threads, which a task must not. It only fails where it panicked, and all ends anyway.
+        let _ = tokio::task::spawn_blocking(move || self.gateway.stop()).await;
+        self.api.stop().await;
+        self.issuer.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_provider_passes_its_tour() {
+        for provider in providers().unwrap() {
+            let demo = Demo::start(provider).await.unwrap();
+            let findings = demo.check().await;
+            assert_eq!(findings.len(), demo.tour.stops.len());
+            for finding in findings {
+                assert!(finding.faults.is_empty(), "{}: {finding:?}", provider.dialect);
+            }
+            demo.stop().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_does_not_count_where_the_good_token_is_refused() {
+        let mut demo = Demo::start(provider("rfc9068").unwrap()).await.unwrap();
+        let forged = demo.tour.token("forged-token").unwrap().to_owned();
+        demo.tour.tokens[0].text = forged;
+        let findings = demo.check().await;
+        assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
+        assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
+    }
+
+    #[tokio::test]
+    async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
+        let demo = Demo::start(provider("auth0").unwrap()).await.unwrap();
+        let loaded = Config::load(&demo.file).unwrap();
+        assert_eq!(loaded.config.server.listen, [demo.address]);
+        let told = demo.tell(Path::new("bearward"));
+        for stop in &demo.tour.stops {
+            assert!(told.contains(&stop.curl(demo.address, demo.directory.path())), "{told}");
+        }
+        let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
+        assert_eq!(Some(&*token), demo.tour.token(ID_TOKEN));
+        assert!(!told.contains(&token), "tokens stay in their files");
+        let directory = demo.directory.path().to_owned();
+        demo.stop().await;
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_dialect_that_is_not_here_is_told_with_those_that_are() {
+        let fault = provider("keycloak").map(|_| ()).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "the demo has no dialect \"keycloak\"; it has rfc9068, forgerock, forgerock-express, genauth, auth0"
+        );
+    }
+}

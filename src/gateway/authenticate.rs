@@ -56,7 +56,16 @@ pub(super) async fn authenticate<'r>(
 }
 
 /// Finds the key and checks the signature with it.
-async fn verify(keys: &KeySets, id: IssuerId, issuer: &Issuer, jwt: UnverifiedJwt<'_>) -> Result<SignedClaims, Reject> {
+///
+/// # Errors
+///
+/// `keys_unavailable`, `key_unknown`, `algorithm_refused` or `signature_invalid`.
+pub async fn verify(
+    keys: &KeySets,
+    id: IssuerId,
+    issuer: &Issuer,
+    jwt: UnverifiedJwt<'_>,
+) -> Result<SignedClaims, Reject> {
     if let Some(secret) = &issuer.hmac_secret {
         return jwt.verify(issuer, &[secret.key()]);
     }

@@ -40,8 +40,9 @@ pub mod request_body;
 pub mod respond;
 mod shared;
 
+pub use self::authenticate::verify;
 pub use self::body::Body;
-pub use self::shared::{IssuerReadiness, Shared, SharedFault};
+pub use self::shared::{IssuerReadiness, Shared, SharedFault, key_source};
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

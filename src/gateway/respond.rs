@@ -85,7 +85,7 @@ fn problem(reject: &Reject, facts: &Facts, asked: Asked, request_id: &RequestId)
     if asked.head_only {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    if let Some(challenge) = challenge(reject, facts) {
+    if let Some(challenge) = challenge(reject) {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = reject.retry_after() {
@@ -100,7 +100,8 @@ fn problem(reject: &Reject, facts: &Facts, asked: Asked, request_id: &RequestId)
 }
 
 /// The challenge, where the code has one (RFC 6750 section 3).
-fn challenge(reject: &Reject, facts: &Facts) -> Option<HeaderValue> {
+pub fn challenge(reject: &Reject) -> Option<HeaderValue> {
+    let facts = reject.code().facts();
     let mut text = String::from("Bearer realm=\"bearward\"");
     match facts.challenge {
         Challenge::None => return None,

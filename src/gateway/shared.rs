@@ -61,7 +61,7 @@ impl Shared {
         control: &Handle,
     ) -> Result<Self, SharedFault> {
         let client = Client::new(clock.clone()).map_err(SharedFault)?;
-        let sources = (0..config.issuers.len()).map(|index| source(&config, index)).collect();
+        let sources = (0..config.issuers.len()).map(|index| key_source(&config, IssuerId(index))).collect();
         let told = Arc::clone(&telemetry);
         let observer = move |event: FetchEvent| {
             told.metrics.jwks_fetched(event.issuer.0, event.trigger, event.result);
@@ -150,9 +150,9 @@ fn identity_names(config: &Config) -> Vec<HeaderName> {
     names
 }
 
-/// Where the keys of the issuer at that place come from; none where it signs with a secret.
-fn source(config: &Config, index: usize) -> Option<KeySource> {
-    let issuer = config.issuers.get(index)?;
+/// Where an issuer's keys come from; none where it signs with a secret.
+pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
+    let issuer = config.issuers.get(id.0)?;
     let origin = match &issuer.keys {
         ConfiguredSource::Discovery(url) => Origin::Discovery(url.clone()),
         ConfiguredSource::Uri(url) => Origin::Uri(url.clone()),
@@ -161,7 +161,7 @@ fn source(config: &Config, index: usize) -> Option<KeySource> {
     };
     Some(KeySource {
         name: issuer.name.clone(),
-        issuer: config.rules.issuers.get(index)?.spellings.first()?.clone(),
+        issuer: config.rules.issuers.get(id.0)?.spellings.first()?.clone(),
         origin,
         plain_http: if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback },
         refresh: issuer.refresh,

@@ -18,6 +18,7 @@ use jsonwebtoken::DecodingKey;
 
 use super::json::{Json, Object};
 use super::jwt::Algorithm;
+use super::roca;
 
 /// The usable keys of one issuer, and what was left out.
 #[derive(Debug, Clone, Default)]
@@ -271,6 +272,9 @@ fn rsa(key: &Object) -> Result<Material, &'static str> {
     let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
     if !odd || exponent == [1] {
         return Err("is an RSA key whose exponent is even or 1");
+    }
+    if roca::is_weak(modulus) {
+        return Err("is an RSA key that can be factored (CVE-2017-15361)");
     }
     aws::RsaPublicKeyComponents { n: modulus, e: exponent }
         .to_parsed_public_key(&aws::RSA_PKCS1_2048_8192_SHA256)

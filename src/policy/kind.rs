@@ -114,6 +114,12 @@ pub fn classify(contents: &Contents, issuer: &Issuer) -> Classification {
     Classification { kind, evidence }
 }
 
+impl fmt::Display for Classification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.evidence)
+    }
+}
+
 impl Classification {
     /// Whether nothing was found that marks it as made for something else than access or login.
     ///

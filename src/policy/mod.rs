@@ -24,8 +24,11 @@ pub mod permit;
 pub mod principal;
 pub mod reject;
 pub mod request;
+mod roca;
 pub mod route;
 pub mod trace;
+#[cfg(test)]
+mod vectors;
 
 /// What requests are judged by: immutable, built once from the configuration.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! It promises that a handler that panics costs one request (500), and that no client holds a connection beyond its limits.
 
 pub mod admin;
+pub mod assembly;
 pub mod connection;
 pub mod drain;
 pub mod listener;

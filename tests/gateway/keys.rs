@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::harness::issuer::{Answer, Document, Issuer};
+use crate::harness::log;
 use crate::harness::mint::{Key, jwk_set, unusable_jwks};
 
 const ID: IssuerId = IssuerId(0);
@@ -36,10 +37,14 @@ struct World {
 impl World {
     /// An engine that has just been started.
     fn start(issuer: &str, origin: Origin) -> Self {
+        Self::start_named("main", issuer, origin)
+    }
+
+    fn start_named(name: &str, issuer: &str, origin: Origin) -> Self {
         let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + START);
         let (sender, events) = mpsc::unbounded_channel();
         let source = KeySource {
-            name: "main".to_owned(),
+            name: name.to_owned(),
             issuer: issuer.to_owned(),
             origin,
             plain_http: PlainHttp::Loopback,
@@ -84,7 +89,17 @@ impl World {
 
     /// How a token with this `kid` fares, as the gateway asks: the set that is there, then at most one refetch.
     async fn ask(&self, kid: &str) -> Result<(), Code> {
-        ask(&self.sets, kid).await
+        patiently(ask(&self.sets, kid)).await
+    }
+
+    /// Lets `wait` pass, and sees that nothing is asked of the issuer before the last tenth of it.
+    async fn advance_quietly(&self, wait: Duration, issuer: &Issuer) {
+        let asked = issuer.requests(Document::Keys);
+        let early = wait.mul_f64(0.89);
+        self.hands.advance(early);
+        issuer.round_trip().await;
+        assert_eq!(issuer.requests(Document::Keys), asked, "asked too early");
+        self.hands.advance(wait - early);
     }
 
     fn no_more_events(&mut self) {
@@ -135,23 +150,21 @@ async fn keys_come_by_discovery_and_are_refreshed() {
     assert_eq!((issuer.requests(Document::Discovery), issuer.requests(Document::Keys)), (2, 2));
 }
 
-/// The refresh comes at its time and up to a tenth before, never much earlier and never a second time.
+/// The refresh comes at its time or up to a tenth before, and any fetch begins a new period.
 #[tokio::test]
 async fn a_refresh_waits_for_its_time() {
     let issuer = Issuer::start(&[Key::p256("a")]).await;
     let mut world = World::at_keys_of(&issuer);
     world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
-    world.hands.advance(REFRESH.mul_f64(0.89));
-    // A round trip of another kind gives a premature refresh the time to show itself.
+    world.advance_quietly(REFRESH, &issuer).await;
+    world.expect(FetchTrigger::Refresh, FetchResult::Success, 1).await;
+
+    world.hands.advance(REFRESH.mul_f64(0.5));
     assert_eq!(world.ask("b").await, Err(Code::KeyUnknown));
     world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
-    // The refetch began a new period.
-    world.hands.advance(REFRESH.mul_f64(0.89));
-    assert_eq!(world.ask("b").await, Err(Code::KeyUnknown));
-    world.expect(FetchTrigger::UnknownKid, FetchResult::Success, 1).await;
-    world.refresh(FetchResult::Success, 1).await;
+    world.advance_quietly(REFRESH, &issuer).await;
+    world.expect(FetchTrigger::Refresh, FetchResult::Success, 1).await;
     world.no_more_events();
-    assert_eq!(issuer.requests(Document::Keys), 4);
 }
 
 #[tokio::test]
@@ -390,7 +403,7 @@ async fn failures_space_out_the_tries() {
     issuer.answer(Document::Keys, Answer::Status(503));
     world.refresh(FetchResult::Status, 1).await;
     for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-        world.hands.advance(Duration::from_secs(wait));
+        world.advance_quietly(Duration::from_secs(wait), &issuer).await;
         world.expect(FetchTrigger::Refresh, FetchResult::Status, 1).await;
     }
     issuer.rotate(&[Key::p256("a"), Key::p256("b")]);
@@ -587,6 +600,47 @@ async fn plain_http_stays_on_this_machine() {
     let url = "http://192.0.2.1/keys".parse().unwrap();
     let mut world = World::start("http://192.0.2.1", Origin::Uri(url));
     world.expect(FetchTrigger::Start, FetchResult::Refused, 0).await;
+}
+
+/// What the operator reads: the first failure and each change, with cause and cure, not each try; and which keys of a
+/// set are left out.
+#[tokio::test]
+async fn the_log_tells_each_change_once() {
+    log::keep();
+    let issuer = Issuer::start(&[]).await;
+    issuer.answer(Document::Keys, Answer::Status(500));
+    let origin = Origin::Uri(issuer.url_of(Document::Keys).parse().unwrap());
+    let mut world = World::start_named("logged", &issuer.url(), origin);
+    world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;
+    issuer.answer(Document::Keys, Answer::html());
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Malformed, 0).await;
+    let keys = json!({ "keys": [Key::p256("a").jwk(), { "kid": "line\nbreak", "kty": "oct", "k": "c2VjcmV0" }] });
+    issuer.answer(Document::Keys, Answer::json(&keys));
+    world.hands.advance(PATIENCE);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.answer(Document::Keys, Answer::Status(500));
+    world.refresh(FetchResult::Status, 1).await;
+    world.hands.advance(MAX_STALE);
+    world.expect(FetchTrigger::Refresh, FetchResult::Status, 0).await;
+
+    let url = issuer.url_of(Document::Keys);
+    let lines = log::lines_with("issuer=logged");
+    let expected: [&[&str]; 6] = [
+        &["WARN", "there are no keys yet", &format!("{url}: the answer has status 500"), "help"],
+        &["WARN", "there are no keys yet", &format!("{url}: the answer is an HTML page, not JSON"), "help"],
+        &["WARN", "left out", "usable=1", r#""line\nbreak" is a private or symmetric key"#],
+        &["INFO", "keys can be fetched again"],
+        &["WARN", "the last good set serves on", "status 500", "help"],
+        &["WARN", "older than `max_stale`", "status 500", "help"],
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, parts) in lines.iter().zip(expected) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}\n{parts:?}");
+        assert!(!line.contains("c2VjcmV0"), "{line}");
+    }
 }
 
 /// Dropped, the engine asks no more.

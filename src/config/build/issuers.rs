@@ -9,7 +9,7 @@ use crate::config::model::{Issuer, KeySource};
 use crate::config::options;
 use crate::config::read::{At, Text};
 use crate::policy;
-use crate::policy::dialect::{Discriminator, Mark, Place, Words};
+use crate::policy::dialect::{AccessIf, Discriminator, Mark, Place, Words};
 use crate::policy::issuer::Recognition;
 use crate::policy::jwt::Algorithm;
 
@@ -224,7 +224,13 @@ fn warnings(raw: &options::Issuer, faults: &mut Faults) {
     }
     let Some(dialect) = raw.dialect.value.filter(|_| !raw.discriminator.written).map(|name| name.0) else { return };
     if let Some(weakness) = dialect.weakness {
-        let help = "where the issuer can be made to write `typ: at+jwt` (RFC 9068), do that and use `rfc9068`";
+        let help = match dialect.access {
+            AccessIf::Never => "trust an issuer of your own, which may log people in with this one",
+            AccessIf::AtJwt => "set `accept_id_tokens = true`, and give each of its policies an `audience`",
+            AccessIf::Marks(_) | AccessIf::Evidence { .. } => {
+                "where the issuer can be made to write `typ: at+jwt` (RFC 9068), do that and use `rfc9068`"
+            }
+        };
         faults.warn(&raw.dialect.span, format!("dialect `{}`: {weakness}", dialect.name), help);
     }
     if dialect.name == "evidence" && raw.known_clients.value.as_ref().is_none_or(Vec::is_empty) {

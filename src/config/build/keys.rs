@@ -14,7 +14,7 @@ use crate::config::read::At;
 use crate::policy::jwk::JwkSet;
 use crate::policy::jwt::{Algorithm, HmacSecret};
 
-/// Public keys and a secret: never both (RFC 8725 section 3.1: one algorithm family per key source).
+/// The public keys of an issuer: a file, a URL, or what discovery names.
 pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<KeySource> {
     let allow_http = raw.allow_http.value?;
     let fetched = [("jwks.uri", &jwks.uri), ("discovery_url", &raw.discovery_url)];
@@ -51,11 +51,14 @@ pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
     url.map(KeySource::Discovery)
 }
 
-/// The key of an issuer that signs with a secret, with what stands beside it.
+/// The secret of an issuer that signs with one; public keys beside it are a fault.
 pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<HmacSecret> {
-    let beside = [("jwks.uri", &jwks.uri.span, jwks.uri.written), ("jwks.file", &jwks.file.span, jwks.file.written)];
-    let discovery = ("discovery_url", &raw.discovery_url.span, raw.discovery_url.written);
-    for (name, span, _) in beside.into_iter().chain([discovery]).filter(|(_, _, written)| *written) {
+    let beside = [
+        ("jwks.uri", &jwks.uri.span, jwks.uri.written),
+        ("jwks.file", &jwks.file.span, jwks.file.written),
+        ("discovery_url", &raw.discovery_url.span, raw.discovery_url.written),
+    ];
+    for (name, span, _) in beside.into_iter().filter(|(_, _, written)| *written) {
         let help = "an issuer has public keys or a secret, never both: remove one of them";
         faults.fault(span, format!("`{name}` beside `hmac_secret`"), help).also(&raw.hmac_secret.span, "the secret");
     }

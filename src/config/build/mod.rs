@@ -43,6 +43,10 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
             .collect(),
         body_bytes: server.as_ref().and_then(|server| server.limits.body_bytes),
     };
+    if let Some((name, _)) = named(&file.policies).iter().find(|(name, _)| name.value == "public") {
+        let help = "choose another name: `policy = \"public\"` of a route means that no credential is looked at";
+        faults.fault(&name.span, "a policy cannot be called `public`", help);
+    }
     let raw_routes = file.routes.value.as_deref().unwrap_or_default();
     if raw_routes.is_empty() && file.routes.value.is_some() {
         let help = "add `[[routes]]` with a `path`, a `policy` and an `upstream`";

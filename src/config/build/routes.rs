@@ -6,13 +6,14 @@ use super::issuers::Raw;
 use super::policies::policy;
 use super::repeated;
 use super::upstreams::Upstreams;
+use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
 use crate::config::model::Authorization;
 use crate::config::nearest::suggest;
 use crate::config::options;
 use crate::config::read::{At, NAME_HELP, PolicyChoice, is_name};
 use crate::policy::permit::Policy;
-use crate::policy::route::{Access, Route, RouteTable};
+use crate::policy::route::{Access, Route, RouteTable, UpstreamId};
 
 /// What routes refer to.
 pub(super) struct Surroundings<'r> {
@@ -33,19 +34,39 @@ pub(super) fn routes(
 ) -> Option<RouteTable> {
     let names = names(raw, faults);
     let built: Vec<_> = raw.iter().zip(names).map(|(raw, name)| route(name, raw, around, upstreams, faults)).collect();
-    // Ties are looked for among the routes that could be built, whatever is wrong with the others.
-    let complete = built.iter().all(Option::is_some);
-    let (spans, routes): (Vec<&Span>, Vec<Route>) =
-        raw.iter().zip(built).filter_map(|(raw, route)| Some((&raw.path.span, route?))).unzip();
-    let table = RouteTable::new(routes).map_err(|ties| {
-        for tie in ties {
-            if let (Some(first), Some(second)) = (spans.get(tie.first), spans.get(tie.second)) {
-                let help = "tell them apart by host, path or method, or make one of the two; their order never matters";
-                faults.fault(second, "two routes take the same requests", help).also(first, "the other one");
-            }
+    ties(raw, faults);
+    RouteTable::new(built.into_iter().collect::<Option<_>>()?).ok()
+}
+
+/// Reports the routes that take the same requests, also where something else is wrong with them.
+fn ties(raw: &[options::Route], faults: &mut Faults) {
+    let (spans, shapes): (Vec<&Span>, Vec<Route>) =
+        raw.iter().filter_map(|raw| Some((&raw.path.span, shape(raw)?))).unzip();
+    for tie in RouteTable::new(shapes).err().into_iter().flatten() {
+        if let (Some(first), Some(second)) = (spans.get(tie.first), spans.get(tie.second)) {
+            let help = "tell them apart by host, path or method, or make one of the two; their order never matters";
+            faults.fault(second, "two routes take the same requests", help).also(first, "the other one");
         }
-    });
-    table.ok().filter(|_| complete)
+    }
+}
+
+/// Which requests a route takes, and nothing of what becomes of them: nobody may pass, and it leads nowhere.
+fn shape(raw: &options::Route) -> Option<Route> {
+    // Without a list that could not be read, the route would seem to take more than it does.
+    if (raw.hosts.written && raw.hosts.value.is_none()) || (raw.methods.written && raw.methods.value.is_none()) {
+        return None;
+    }
+    Some(Route {
+        name: String::new(),
+        hosts: raw.hosts.value.iter().flatten().map(|at| at.value.clone()).collect(),
+        path: raw.path.value.clone()?,
+        methods: raw.methods.value.iter().flatten().map(|at| at.value.clone()).collect(),
+        access: Access::Policy(Arc::new(Policy::default())),
+        upstream: UpstreamId(usize::MAX),
+        identity_headers: Arc::default(),
+        keep_authorization: false,
+        body_bytes: None,
+    })
 }
 
 fn route(
@@ -59,28 +80,26 @@ fn route(
     repeated(&hosts, ToString::to_string, faults);
     let methods: Vec<_> = raw.methods.value.iter().flatten().map(|at| (&at.value, &at.span)).collect();
     repeated(&methods, ToString::to_string, faults);
-    for (list, span) in [
-        (hosts.is_empty() && raw.hosts.value.is_some(), &raw.hosts.span),
-        (methods.is_empty() && raw.methods.value.is_some(), &raw.methods.span),
-    ] {
-        if list {
-            faults.fault(span, "an empty list", "name at least one, or leave the option out for all");
-        }
-    }
+    empty(&raw.hosts, faults);
+    empty(&raw.methods, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
-    let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults));
-    let target = upstream.and_then(|id| upstreams.get(id));
+    let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults))?;
+    let target = upstreams.get(upstream)?;
     Some(Route {
         name: name?,
-        hosts: hosts.into_iter().map(|(host, _)| host.clone()).collect(),
-        path: raw.path.value.clone()?,
-        methods: methods.into_iter().map(|(method, _)| method.clone()).collect(),
         access: access?,
-        upstream: upstream?,
-        identity_headers: target?.identity_headers.clone(),
-        keep_authorization: target?.authorization == Authorization::Keep,
+        upstream,
+        identity_headers: target.identity_headers.clone(),
+        keep_authorization: target.authorization == Authorization::Keep,
         body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
+        ..shape(raw)?
     })
+}
+
+fn empty<T>(list: &Field<Vec<T>>, faults: &mut Faults) {
+    if list.value.as_ref().is_some_and(Vec::is_empty) {
+        faults.fault(&list.span, "an empty list", "name at least one, or leave the option out for all");
+    }
 }
 
 fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: &mut Faults) -> Option<Access> {
@@ -89,7 +108,8 @@ fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: 
         PolicyChoice::Inline(inline, span) => policy(route, inline, span, around.issuers, faults),
         PolicyChoice::Named(At { value: word, span }) => {
             let Some((_, policy)) = around.policies.iter().find(|(name, _)| name == word) else {
-                let known = around.policies.iter().map(|(name, _)| *name).chain(["public"]);
+                // `public` is never suggested: nobody should come to it by a slip of the pen.
+                let known = around.policies.iter().map(|(name, _)| *name);
                 faults.fault(span, format!("no policy is called `{word}`"), suggest(word, known));
                 return None;
             };

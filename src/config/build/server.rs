@@ -1,5 +1,6 @@
 //! `[server]`, `[admin]`, `[log]`.
 
+use std::net::SocketAddr;
 use std::num::NonZero;
 
 use super::{length, positive, repeated};
@@ -24,6 +25,10 @@ pub(super) fn server(raw: &options::Server, faults: &mut Faults) -> Option<Serve
     if raw.workers.value.is_some_and(|workers| workers > MOST_WORKERS) {
         let what = format!("`workers` is more than {MOST_WORKERS}");
         faults.fault(&raw.workers.span, what, "leave it out for one per core");
+    }
+    if raw.trusted_proxies.value.iter().flatten().any(|net| net.prefix_len() == 0) {
+        let help = "name the networks of your own proxies";
+        faults.warn(&raw.trusted_proxies.span, "every client is believed about its own address", help);
     }
     let limits = limits(raw.limits.value.as_ref()?, faults);
     let drain = raw.drain.value.as_ref()?;
@@ -57,12 +62,16 @@ fn limits(raw: &options::Limits, faults: &mut Faults) -> Option<Limits> {
 
 pub(super) fn admin(raw: &options::Admin, server: Option<&options::Server>, faults: &mut Faults) -> Option<Admin> {
     let listen = raw.listen.value?;
-    let listeners = server.and_then(|server| server.listen.value.as_ref()).into_iter().flat_map(|listen| &listen.0);
-    let public = listeners.filter(|public| public.value.port() != 0).find(|public| public.value == listen);
-    if let Some(public) = public {
-        let help = "give the admin listener an address of its own: it answers without a token";
+    let mut listeners = server.and_then(|server| server.listen.value.as_ref()).into_iter().flat_map(|listen| &listen.0);
+    if let Some(public) = listeners.find(|public| overlap(public.value, listen)) {
+        let help = "give `listen` of [admin] an address and port of its own: it answers without a token";
         let what = format!("the admin listener is on a public address, {listen}");
-        faults.fault(&raw.listen.span, what, help).also(&public.span, "public");
+        // Where it has its default, the public listener is the one that was written.
+        if raw.listen.written {
+            faults.fault(&raw.listen.span, what, help).also(&public.span, "public");
+        } else {
+            faults.fault(&public.span, what, help);
+        }
     }
     Some(Admin { listen })
 }
@@ -74,6 +83,11 @@ pub(super) fn log(raw: &options::Log) -> Option<Log> {
         level: raw.level.value?,
         access: AccessLog { sample: access.sample.value?.0, refused: access.refused.value? },
     })
+}
+
+/// Whether a client of one could reach the other. Port 0 is a port of the system's choice: each one is another.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
 /// One per core where the file says 0.

@@ -37,8 +37,8 @@ impl<'r> Upstreams<'r> {
             return Some(UpstreamId(at));
         }
         if !word.contains("://") {
-            let help =
-                format!("{}, or write a URL: \"http://127.0.0.1:3000\"", suggest(word, self.names.iter().copied()));
+            let near = suggest(word, self.names.iter().copied());
+            let help = format!("a name, or a URL such as \"http://127.0.0.1:3000\": {near}");
             faults.fault(span, format!("no upstream is called `{word}`"), help);
             return None;
         }

@@ -54,9 +54,12 @@ pub(super) struct Ended {
 
 impl Shelf {
     pub(super) fn new(source: KeySource) -> Self {
-        // The keeper's first deed is a fetch: who comes before it began joins that one.
-        let progress = Progress { running: true, ..Progress::default() };
-        Self { source, kept: ArcSwapOption::empty(), progress: watch::Sender::new(progress), wanted: Notify::new() }
+        Self {
+            source,
+            kept: ArcSwapOption::empty(),
+            progress: watch::Sender::new(Progress::default()),
+            wanted: Notify::new(),
+        }
     }
 
     pub(super) fn current(&self, now: Monotonic) -> Option<Arc<JwkSet>> {

@@ -19,7 +19,7 @@ use url::{Host, Url};
 use crate::policy::json::{Json, Object};
 use crate::policy::jwk::JwkSet;
 use crate::policy::reject::Quoted;
-use crate::remote::clock::{Clock, Elapsed, Monotonic};
+use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::{BODY_LIMIT, Client, FetchError, PlainHttp, is_machine_local};
 use crate::telemetry::labels::FetchResult;
 
@@ -159,7 +159,7 @@ impl KeySource {
             Origin::File(path) => {
                 let place = path.display().to_string();
                 let read = clock.until(deadline, read_file(path)).await;
-                let read = read.unwrap_or_else(|Elapsed| Err(Fault::Fetch(FetchError::Timeout)));
+                let read = read.unwrap_or(Err(Fault::Fetch(FetchError::Timeout)));
                 (place.clone(), read.map_err(|fault| KeysError { place, fault })?)
             }
             Origin::Uri(url) => self.get(url, client, deadline).await?,

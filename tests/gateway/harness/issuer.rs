@@ -157,6 +157,15 @@ impl Issuer {
         self.serving = Some(tokio::spawn(serve(listener, Arc::clone(&self.state))));
     }
 
+    /// Makes a call of its own to the issuer: what was on its way before has had the time to arrive.
+    pub async fn round_trip(&self) {
+        let mut stream = TcpStream::connect(self.address).await.expect("the issuer is up");
+        stream.write_all(b"GET /nothing HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 404 "));
+    }
+
     /// How often a document was asked for.
     pub fn requests(&self, document: Document) -> usize {
         self.state.counts.borrow()[document as usize]

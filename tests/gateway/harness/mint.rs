@@ -221,3 +221,84 @@ fn generate(family: Family) -> Pair {
         Family::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().expect("an Ed25519 key")),
     }
 }
+
+mod tests {
+    use bearward::policy::dialect::Dialect;
+    use bearward::policy::issuer::{Issuer, Recognition};
+    use bearward::policy::jwk::{Jwk, JwkSet, Selection};
+    use bearward::policy::jwt::{Algorithm, HmacSecret, UnverifiedJwt};
+    use bearward::policy::reject::Code;
+
+    use super::*;
+
+    fn verify(token: &str, keys: &[&Jwk]) -> Result<(), Code> {
+        let issuer = Issuer {
+            name: "main".to_owned(),
+            spellings: vec!["https://login.example.com".to_owned()],
+            recognition: Recognition::Dialect(Dialect::named("rfc9068").unwrap()),
+            algorithms: Algorithm::ALL.to_vec(),
+            leeway: 0,
+            accept_id_tokens: false,
+            scope_claim: None,
+            known_clients: Vec::new(),
+            hmac_secret: None,
+        };
+        let token = UnverifiedJwt::parse(token).map_err(|reject| reject.code())?;
+        token.verify(&issuer, keys).map(|_| ()).map_err(|reject| reject.code())
+    }
+
+    fn verify_with(token: &str, key: Key, algorithm: Algorithm) -> Result<(), Code> {
+        let set = JwkSet::parse(jwk_set(&[key]).to_string().as_bytes()).unwrap();
+        let Selection::Keys(keys) = set.select(Some(key.kid), algorithm) else { panic!("{algorithm:?} is not there") };
+        verify(token, &keys)
+    }
+
+    /// What is minted verifies with its own key, by every algorithm, and not with another key of the same name.
+    #[test]
+    fn what_is_minted_verifies() {
+        let claims = json!({ "iss": "https://login.example.com" });
+        for algorithm in Algorithm::ASYMMETRIC {
+            let family = match algorithm {
+                Algorithm::ES256 => Family::P256,
+                Algorithm::ES384 => Family::P384,
+                Algorithm::ES512 => Family::P521,
+                Algorithm::EdDSA => Family::Ed25519,
+                Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 => Family::Rsa,
+                Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => Family::Rsa,
+                Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => unreachable!("not asymmetric"),
+            };
+            let (key, other) = (Key::new(family, "a"), Key::new(family, "b").named("a"));
+            let mut header = key.header();
+            header["alg"] = json!(algorithm.name());
+            let token = key.sign(&header, &claims);
+            assert_eq!(verify_with(&token, key, *algorithm), Ok(()), "{algorithm:?}");
+            assert_eq!(verify_with(&token, other, *algorithm), Err(Code::SignatureInvalid), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn each_family_signs_with_an_algorithm_of_its_own() {
+        for family in Family::ALL {
+            let key = Key::new(family, "a");
+            let algorithm = Algorithm::named(family.algorithm()).unwrap();
+            assert_eq!(verify_with(&key.token(&json!({})), key, algorithm), Ok(()), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_minted_with_a_secret_verifies() {
+        for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            let secret = [7; 64];
+            let token = sign_hmac(&secret, &json!({ "alg": algorithm.name() }), &json!({}));
+            assert_eq!(verify(&token, &[HmacSecret::new(&secret).key()]), Ok(()));
+            assert_eq!(verify(&token, &[HmacSecret::new(&[8; 64]).key()]), Err(Code::SignatureInvalid));
+        }
+    }
+
+    #[test]
+    fn no_unusable_key_is_usable() {
+        let keys = unusable_jwks();
+        let set = JwkSet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+        assert_eq!((set.len(), set.unusable().len()), (0, keys.len()));
+    }
+}

@@ -3,5 +3,6 @@
 pub mod client;
 pub mod gateway;
 pub mod issuer;
+pub mod log;
 pub mod mint;
 pub mod upstream;

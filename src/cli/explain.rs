@@ -1,0 +1,374 @@
+//! `bearward explain`: the decision on one request, told step by step.
+//!
+//! It walks the very functions and lists of rules that `run` walks, and goes on after the first refusal, so that one look
+//! shows everything that stands in the way. What a token says before its signature was checked is told as `unverified`.
+//! Keys are taken from files unless `--online` asks the issuer. The token comes from a file and is never printed.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Uri};
+use serde_json::{Value, json};
+
+use super::ExplainArguments;
+use crate::config::Config;
+use crate::gateway::respond::challenge;
+use crate::gateway::{key_source, verify};
+use crate::policy::claims::NumericDate;
+use crate::policy::credential::Credential;
+use crate::policy::decision::{AFTER_SIGNATURE, BEFORE_KEY, BY_POLICY, PolicyCase, TokenCase};
+use crate::policy::issuer::{Issuer, IssuerId};
+use crate::policy::jwt::{Contents, UnverifiedJwt};
+use crate::policy::permit::Policy;
+use crate::policy::reject::{Quoted, Reject, Step};
+use crate::policy::request::RequestView;
+use crate::policy::route::{Access, Route};
+use crate::remote::clock::Clock;
+use crate::remote::http::Client;
+use crate::remote::jwks::KeySets;
+use crate::remote::jwks::source::Origin;
+
+/// What one step came to.
+enum Verdict {
+    /// It lets the request go on.
+    Passed(String),
+    /// It refuses.
+    Refused(Reject),
+    /// It could not be taken.
+    Skipped(&'static str),
+}
+
+/// The decision as it is told.
+struct Explanation {
+    request: String,
+    steps: Vec<(Step, Verdict)>,
+}
+
+/// Explains. Exit code 0: permitted, 1: refused, 2: wrong usage or configuration.
+pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
+    let config = match Config::load(&arguments.file.config) {
+        Ok(loaded) => loaded.config,
+        Err(report) => {
+            super::complain(&report.render(super::colour_on_stderr()));
+            return ExitCode::from(super::WRONG);
+        }
+    };
+    let explained = request(arguments).and_then(|request| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("cannot start a runtime: {error}"))?;
+        runtime.block_on(explain(&config, &request, arguments.online))
+    });
+    match explained {
+        Err(wrong) => {
+            super::complain(&format!("error: {wrong}\n"));
+            ExitCode::from(super::WRONG)
+        }
+        Ok(explanation) => {
+            let text = if arguments.json { format!("{:#}\n", explanation.json()) } else { explanation.to_string() };
+            let told = io::stdout().write_all(text.as_bytes());
+            if told.is_ok() && explanation.permits() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The request that is asked about, as a client would send it over HTTP/1.1.
+fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
+    let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_| "--method is no HTTP method")?;
+    let url: Uri = arguments.url.parse().map_err(|error| format!("--url is no URL: {error}"))?;
+    let authority = url.authority().ok_or("--url has no host; write http://host/path")?.as_str();
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = target.parse().map_err(|error| format!("--url has no usable path: {error}"))?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(authority).map_err(|_| "--url has no usable host")?);
+    for header in &arguments.headers {
+        add_header(headers, header)?;
+    }
+    if let Some(file) = &arguments.token_file {
+        let token = read_token(file)?;
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| "the token file holds bytes that no header can hold")?;
+        value.set_sensitive(true);
+        headers.append(AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+fn add_header(headers: &mut HeaderMap, header: &str) -> Result<(), String> {
+    let parsed = header.split_once(':').and_then(|(name, value)| {
+        Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::from_str(value.trim()).ok()?))
+    });
+    let (name, value) = parsed.ok_or("--header is not `Name: value`")?;
+    if name == AUTHORIZATION {
+        return Err("credentials are not taken from arguments, where others can read them; use --token-file".to_owned());
+    }
+    headers.append(name, value);
+    Ok(())
+}
+
+fn read_token(file: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        io::stdin().read_to_string(&mut text).map(|_| ())
+    } else {
+        std::fs::read_to_string(file).map(|read| text = read)
+    };
+    read.map_err(|error| format!("the token file cannot be read: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Walks the decision to its end.
+async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result<Explanation, String> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let mut told = Explanation { request: format!("{method} {uri}"), steps: Vec::new() };
+    let rules = &config.rules;
+    let view = match RequestView::new(method, uri, request.version(), headers, rules.head) {
+        Ok(view) => view,
+        Err(reject) => return Ok(told.ending(Step::Head, reject)),
+    };
+    told.passed(Step::Head, format!("{method} {} at {}", Quoted::from(view.raw_path()), view.authority()));
+    let route = match rules.routes.find(&view) {
+        Ok((_, route)) => route,
+        Err(reject) => return Ok(told.ending(Step::Route, reject)),
+    };
+    let upstream = config.upstreams.get(route.upstream.0);
+    told.passed(
+        Step::Route,
+        format!(
+            "{} ({}), to {}",
+            route.name,
+            route.path,
+            upstream.map_or_else(String::new, |up| up.address.to_string())
+        ),
+    );
+    let policy = match &route.access {
+        Access::Public => {
+            told.passed(Step::Credential, "the route is public: none is looked at".to_owned());
+            return Ok(told);
+        }
+        Access::Policy(policy) => policy,
+    };
+    let token = match route.credential(&view) {
+        Err(reject) => return Ok(told.ending(Step::Credential, reject)),
+        Ok(Credential::None(found)) => return Ok(told.ending(Step::Credential, Reject::CredentialMissing { found })),
+        Ok(Credential::Bearer(token)) => token,
+    };
+    told.passed(Step::Credential, "one Bearer token".to_owned());
+    told.judged(Step::Size, rules.size(token), || format!("{} bytes, of at most {}", token.len(), rules.token_bytes));
+    let jwt = match UnverifiedJwt::parse(token) {
+        Ok(jwt) => jwt,
+        Err(reject) => return Ok(told.ending(Step::Shape, reject)),
+    };
+    told.passed(Step::Shape, "a signed JWT of three parts".to_owned());
+    let contents = jwt.contents().clone();
+    told.judged(Step::Extensions, contents.extensions(), || "demands no extension".to_owned());
+    let (id, issuer) = match rules.issuer(policy, &contents.claims) {
+        Ok(found) => found,
+        Err(reject) => return Ok(told.ending(Step::Issuer, reject)),
+    };
+    told.passed(Step::Issuer, format!("{}, dialect {} (unverified)", issuer.name, issuer.recognition.name()));
+    let now = NumericDate::from(Clock::system().wall());
+    let case = TokenCase { contents: &contents, issuer, now };
+    for rule in BEFORE_KEY {
+        told.judged(rule.step, (rule.judge)(&case), || format!("{} (unverified)", saw(rule.step, &contents, issuer)));
+    }
+    let signed = told.signature(config, id, issuer, jwt, online).await?;
+    let unverified = if signed { "" } else { " (unverified)" };
+    for rule in AFTER_SIGNATURE {
+        told.judged(rule.step, (rule.judge)(&case), || format!("{}{unverified}", saw(rule.step, &contents, issuer)));
+    }
+    told.policy(route, policy, issuer, &contents, unverified);
+    Ok(told)
+}
+
+impl Explanation {
+    fn passed(&mut self, step: Step, saw: String) {
+        self.steps.push((step, Verdict::Passed(saw)));
+    }
+
+    fn judged(&mut self, step: Step, verdict: Result<(), Reject>, saw: impl FnOnce() -> String) {
+        self.steps.push((step, verdict.map_or_else(Verdict::Refused, |()| Verdict::Passed(saw()))));
+    }
+
+    /// After a step without which nothing further can be told.
+    fn ending(mut self, step: Step, reject: Reject) -> Self {
+        self.steps.push((step, Verdict::Refused(reject)));
+        self
+    }
+
+    /// The steps key and signature; whether the signature holds.
+    async fn signature(
+        &mut self,
+        config: &Config,
+        id: IssuerId,
+        issuer: &Issuer,
+        jwt: UnverifiedJwt<'_>,
+        online: bool,
+    ) -> Result<bool, String> {
+        if jwt.contents().header.algorithm().is_none() {
+            self.steps.push((Step::Key, Verdict::Skipped("no key is for such an algorithm")));
+            self.steps.push((Step::Signature, Verdict::Skipped("there is no key to check it with")));
+            return Ok(false);
+        }
+        let Some(keys) = key_sets(config, id, issuer, online)? else {
+            self.steps.push((Step::Key, Verdict::Skipped(OFFLINE)));
+            self.steps.push((Step::Signature, Verdict::Skipped(OFFLINE)));
+            return Ok(false);
+        };
+        let kid = jwt.contents().header.kid().map(Quoted::from);
+        match verify(&keys, id, issuer, jwt).await {
+            Ok(_) => {
+                let key = kid.map_or_else(|| "the only key that fits".to_owned(), |kid| format!("kid {kid}"));
+                self.passed(Step::Key, key);
+                self.passed(Step::Signature, format!("verifies with a key of {}", issuer.name));
+                Ok(true)
+            }
+            Err(reject @ Reject::SignatureInvalid { .. }) => {
+                self.passed(Step::Key, kid.map_or_else(|| "one key fits".to_owned(), |kid| format!("kid {kid}")));
+                self.steps.push((Step::Signature, Verdict::Refused(reject)));
+                Ok(false)
+            }
+            Err(reject) => {
+                self.steps.push((Step::Key, Verdict::Refused(reject)));
+                self.steps.push((Step::Signature, Verdict::Skipped("there is no key to check it with")));
+                Ok(false)
+            }
+        }
+    }
+
+    fn policy(&mut self, route: &Route, policy: &Arc<Policy>, issuer: &Issuer, contents: &Contents, unverified: &str) {
+        let told = &route.identity_headers;
+        let case = PolicyCase { claims: &contents.claims, issuer, policy, told };
+        for rule in BY_POLICY {
+            self.judged(rule.step, (rule.judge)(&case), || format!("{}{unverified}", saw(rule.step, contents, issuer)));
+        }
+    }
+
+    /// The refusal that the caller gets: the first one.
+    fn refusal(&self) -> Option<&Reject> {
+        self.steps.iter().find_map(|(_, verdict)| match verdict {
+            Verdict::Refused(reject) => Some(reject),
+            Verdict::Passed(_) | Verdict::Skipped(_) => None,
+        })
+    }
+
+    /// Whether every step was taken and let the request go on.
+    fn permits(&self) -> bool {
+        self.steps.iter().all(|(_, verdict)| matches!(verdict, Verdict::Passed(_)))
+    }
+
+    fn json(&self) -> Value {
+        let steps = self.steps.iter().map(|(step, verdict)| match verdict {
+            Verdict::Passed(saw) => json!({ "step": step.name(), "verdict": "passed", "saw": saw }),
+            Verdict::Skipped(why) => json!({ "step": step.name(), "verdict": "skipped", "saw": why }),
+            Verdict::Refused(reject) => json!({
+                "step": step.name(),
+                "verdict": "refused",
+                "code": reject.code().facts().name,
+                "saw": reject.cause(),
+                "help": reject.help(),
+            }),
+        });
+        let refusal = self.refusal();
+        json!({
+            "request": self.request,
+            "permitted": self.permits(),
+            "code": refusal.map(|reject| reject.code().facts().name),
+            "status": refusal.map(|reject| reject.code().facts().status),
+            "www_authenticate": refusal.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
+            "steps": steps.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        writeln!(f, "{}\n", self.request)?;
+        for (step, verdict) in &self.steps {
+            match verdict {
+                Verdict::Passed(saw) => writeln!(f, "  ok       {:<20} {saw}", step.name())?,
+                Verdict::Skipped(why) => writeln!(f, "  -        {:<20} not taken: {why}", step.name())?,
+                Verdict::Refused(reject) => {
+                    let mark = if first { "REFUSED" } else { "also   " };
+                    first = false;
+                    writeln!(f, "  {mark}  {:<20} {}: {}", step.name(), reject.code(), reject.cause())?;
+                    writeln!(f, "           {:<20} cure: {}", "", reject.help())?;
+                }
+            }
+        }
+        match self.refusal() {
+            None if self.permits() => writeln!(f, "\npermitted"),
+            None => writeln!(f, "\nnot decided: a step was not taken"),
+            Some(reject) => {
+                let facts = reject.code().facts();
+                writeln!(f, "\nrefused: {} {}", facts.status, facts.name)?;
+                match challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
+                    Some(challenge) => writeln!(f, "WWW-Authenticate: {challenge}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// What a step that let the token pass saw of it.
+fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
+    let Contents { header, claims } = contents;
+    let quoted = |text: Option<&str>| text.map_or_else(|| "none".to_owned(), |text| Quoted::from(text).to_string());
+    let listed = |values: Vec<&str>| {
+        if values.is_empty() {
+            return "none".to_owned();
+        }
+        values.into_iter().map(|value| Quoted::from(value).to_string()).collect::<Vec<_>>().join(", ")
+    };
+    match step {
+        Step::Kind => crate::policy::kind::classify(contents, issuer).to_string(),
+        Step::Algorithm => quoted(header.algorithm_text()),
+        Step::Time => claims.expiry().map_or_else(|_| String::new(), |exp| format!("expires {exp}")),
+        Step::Proof => "bound to no key".to_owned(),
+        Step::Claims => "every claim that is read has its type".to_owned(),
+        Step::Audience => listed(claims.audience().map(|audience| audience.iter().collect()).unwrap_or_default()),
+        Step::Client => quoted(issuer.client(claims).ok().flatten()),
+        Step::Scopes => listed(issuer.scopes(claims).map(|scopes| scopes.iter().collect()).unwrap_or_default()),
+        Step::Requirements => "as the policy asks".to_owned(),
+        Step::Head
+        | Step::Route
+        | Step::Credential
+        | Step::Size
+        | Step::Shape
+        | Step::Extensions
+        | Step::Issuer
+        | Step::Key
+        | Step::Signature
+        | Step::Forward => String::new(),
+    }
+}
+
+/// Why a step was not taken that needs the issuer.
+const OFFLINE: &str = "the issuer is asked for its keys only with --online";
+
+/// The keys of one issuer: from its file, or from the issuer itself; none where that would have to be asked and may not.
+fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Result<Option<Arc<KeySets>>, String> {
+    let source = key_source(config, id);
+    let at_hand = source.as_ref().map_or(issuer.hmac_secret.is_some(), |source| match source.origin {
+        Origin::File(_) => true,
+        Origin::Discovery(_) | Origin::Uri(_) => online,
+    });
+    if !at_hand {
+        return Ok(None);
+    }
+    let clock = Clock::system();
+    let client = Client::new(clock.clone())?;
+    // Sources stand by issuer; the others need not be asked.
+    let others = std::iter::repeat_with(|| None).take(id.0);
+    let handle = tokio::runtime::Handle::current();
+    Ok(Some(KeySets::start(&handle, clock, others.chain([source]).collect(), &client, &(Arc::new(|_| {}) as _))))
+}

@@ -1,0 +1,141 @@
+//! Options of which the value is a string of a certain form.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+use url::Url;
+
+use super::string;
+use crate::config::declare::{Opt, Read, Value};
+use crate::config::fault::{Faults, Wrong};
+use crate::config::nearest::suggest;
+use crate::config::units::{self, Size, SizeLimit};
+use crate::config::upstream_address::Address;
+use crate::policy::jwt::Algorithm;
+use crate::policy::route::{HostPattern, RoutePattern};
+
+/// A string that says something: not empty, no control characters, no blanks at its ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct Text(pub(in crate::config) String);
+
+/// Declares the types that are a string of a form.
+macro_rules! strings {
+    ($($T:ty = $expected:literal, $parse:expr;)+) => { $(
+        impl Read for $T {
+            const EXPECTED: &'static str = $expected;
+            fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+                let text = string(value, opt, Self::EXPECTED, faults)?;
+                if text.contains("://") && text.contains('@') {
+                    // A URL may hold a password.
+                    faults.mask(&value.span());
+                }
+                $parse(text).map_err(|wrong: Wrong| faults.fault(&value.span(), wrong.what, wrong.help)).ok()
+            }
+        }
+    )+ };
+}
+
+strings! {
+    Text = "a string", text;
+    Duration = "a duration such as \"30s\"", units::duration;
+    Size = "a size such as \"16KiB\"", units::size;
+    SizeLimit = "a size such as \"16KiB\", or \"none\"", units::size_limit;
+    SocketAddr = "an address and a port such as \"0.0.0.0:8080\"", socket;
+    IpNet = "a network such as \"10.0.0.0/8\"", network;
+    Url = "an http:// or https:// URL", url;
+    Address = "an http:// URL", Address::parse;
+    Algorithm = "the name of a signature algorithm", algorithm;
+    Method = "a method such as \"GET\"", method;
+    HostPattern = "a host such as \"api.example.com\" or \"*.example.com\"", |text| {
+        HostPattern::parse(text).map_err(|why| Wrong::new(
+            format!("`{text}` is not a host: {why}"),
+            "write a host name without port, or `*.` and a domain: \"api.example.com\", \"*.example.com\"",
+        ))
+    };
+    RoutePattern = "a path such as \"/orders/*\"", |text| {
+        RoutePattern::parse(text).map_err(|why| Wrong::new(
+            format!("`{text}` is not a path pattern: {why}"),
+            "write an exact path, with `{name}` for one segment, and `/*` at the end for all beneath: \"/orders/{id}/*\"",
+        ))
+    };
+}
+
+/// Whether the word may name an issuer, upstream, policy or route: it becomes a metric's label and part of messages.
+pub(in crate::config) fn is_name(word: &str) -> bool {
+    (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// What a name may be.
+pub(in crate::config) const NAME_HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . -";
+
+fn text(text: &str) -> Result<Text, Wrong> {
+    if text.is_empty() {
+        return Err(Wrong::new("an empty string", "write a value, or leave the option out"));
+    }
+    if text.trim() != text || text.chars().any(char::is_control) {
+        return Err(Wrong::new(
+            format!("`{}` has blanks at its ends or control characters", text.escape_debug()),
+            "the value is compared byte by byte: write it exactly",
+        ));
+    }
+    Ok(Text(text.to_owned()))
+}
+
+fn socket(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| {
+        let help = "write an IP address and a port, an IPv6 address in brackets: \"127.0.0.1:8080\", \"[::]:8080\"";
+        Wrong::new(format!("`{text}` is not an address and a port"), help)
+    })
+}
+
+fn network(text: &str) -> Result<IpNet, Wrong> {
+    let help = "write an address and the length of its prefix: \"10.0.0.0/8\", \"192.0.2.7/32\"";
+    let net: IpNet = text
+        .parse()
+        .or_else(|_| text.parse().map(|address: std::net::IpAddr| IpNet::from(address)))
+        .map_err(|_| Wrong::new(format!("`{text}` is not a network"), help))?;
+    if net.trunc() != net {
+        let help = format!(
+            "write \"{}\" for the network, or \"{}\" for that one address",
+            net.trunc(),
+            IpNet::from(net.addr())
+        );
+        return Err(Wrong::new(format!("`{text}` is an address within a network"), help));
+    }
+    Ok(net)
+}
+
+fn url(text: &str) -> Result<Url, Wrong> {
+    let help = "write the whole address: \"https://login.example.com/jwks\"";
+    let url = Url::parse(text).map_err(|why| Wrong::new(format!("not a URL: {why}"), help))?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("a URL with a user, a password or a fragment", help));
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(Wrong::new(format!("`{text}` is not an http:// or https:// URL"), help));
+    }
+    Ok(url)
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
+    if text.eq_ignore_ascii_case("none") {
+        let help =
+            "name what the issuer signs with, for example [\"RS256\", \"ES256\"]; an unsigned token proves nothing";
+        return Err(Wrong::new("the algorithm `none` is no signature", help));
+    }
+    Algorithm::named(text).ok_or_else(|| {
+        let known = Algorithm::ALL.iter().map(|algorithm| algorithm.name());
+        Wrong::new(format!("`{text}` is not a signature algorithm"), suggest(text, known))
+    })
+}
+
+fn method(text: &str) -> Result<Method, Wrong> {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    if !text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+        return Err(Wrong::new(format!("`{text}` is not a method"), suggest(text, known)));
+    }
+    Method::from_bytes(text.as_bytes())
+        .map_err(|_| Wrong::new(format!("`{text}` is not a method"), suggest(text, known)))
+}

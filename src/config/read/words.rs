@@ -1,0 +1,101 @@
+//! Options of which the value is one of a closed list of words.
+
+use super::string;
+use crate::config::declare::{Opt, Read, Value};
+use crate::config::fault::Faults;
+use crate::config::nearest::suggest;
+use crate::policy::dialect::{Compare, DIALECTS, Dialect};
+
+/// A dialect of the table, by its name.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct DialectName(pub(in crate::config) &'static Dialect);
+
+/// Declares a closed list of words.
+macro_rules! choices {
+    ($($(#[doc = $about:literal])+ $vis:vis enum $Name:ident { $($(#[doc = $doc:literal])+ $Variant:ident = $word:literal,)+ })+) => { $(
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $Name { $($(#[doc = $doc])+ $Variant,)+ }
+
+        impl $Name {
+            /// The word in the file.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Variant => $word,)+ }
+            }
+        }
+
+        impl Read for $Name {
+            const EXPECTED: &'static str = "a string";
+            fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+                one_of(value, opt, &[$(($word, Self::$Variant)),+], faults)
+            }
+        }
+    )+ };
+}
+
+choices! {
+    /// The form of log lines.
+    pub enum LogFormat {
+        /// One JSON object per line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+
+    /// The least severe message that is logged.
+    pub enum LogLevel {
+        /// What needs somebody now.
+        Error = "error",
+        /// What will.
+        Warn = "warn",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What a developer wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+
+    /// Which refusals get an access line.
+    pub enum RefusalLog {
+        /// Every one, whatever the sample.
+        All = "all",
+        /// The same share as of other requests.
+        Sample = "sample",
+    }
+
+    /// What becomes of the `Authorization` header of a permitted request.
+    pub enum Authorization {
+        /// It goes to the upstream.
+        Keep = "keep",
+        /// It ends here.
+        Remove = "remove",
+    }
+}
+
+impl Read for Compare {
+    const EXPECTED: &'static str = "a string";
+    fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+        let words =
+            [("exact", Self::Exact), ("prefix", Self::Prefix), ("suffix", Self::Suffix), ("contains", Self::Contains)];
+        one_of(value, opt, &words, faults)
+    }
+}
+
+impl Read for DialectName {
+    const EXPECTED: &'static str = "the name of a dialect";
+    fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+        let words: Vec<_> = DIALECTS.iter().map(|dialect| (dialect.name, Self(dialect))).collect();
+        one_of(value, opt, &words, faults)
+    }
+}
+
+fn one_of<T: Copy>(value: &Value<'_>, opt: &Opt, words: &[(&str, T)], faults: &mut Faults) -> Option<T> {
+    let word = string(value, opt, "a string", faults)?;
+    let found = words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+    if found.is_none() {
+        let known = words.iter().map(|(known, _)| *known);
+        faults.fault(&value.span(), format!("`{}` cannot be `{word}`", opt.name), suggest(word, known));
+    }
+    found
+}

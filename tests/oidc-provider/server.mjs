@@ -1,0 +1,92 @@
+// A certified OpenID provider on loopback, for the suite in tests/gateway/oidc_provider: it issues real tokens by its own
+// rules. It prints one line of JSON with its address when it serves, and ends when its standard input does.
+
+import { Console } from 'node:console';
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+
+import Provider from 'oidc-provider';
+
+// Standard output is for that one line.
+globalThis.console = new Console(process.stderr, process.stderr);
+
+// The APIs that tokens can be asked for (RFC 8707), each with the algorithm that its tokens are signed with.
+const apis = new Map([
+  ['https://rs256.api.example', 'RS256'],
+  ['https://ps256.api.example', 'PS256'],
+  ['https://es256.api.example', 'ES256'],
+  ['https://eddsa.api.example', 'EdDSA'],
+  ['https://another.api.example', 'RS256'],
+]);
+
+const scopes = ['read:orders', 'write:orders'];
+
+function key(kid, alg, type, options) {
+  const { privateKey } = generateKeyPairSync(type, options);
+  return { ...privateKey.export({ format: 'jwk' }), kid, alg, use: 'sig' };
+}
+
+const keys = [
+  key('rs', 'RS256', 'rsa', { modulusLength: 2048 }),
+  key('ps', 'PS256', 'rsa', { modulusLength: 2048 }),
+  key('es', 'ES256', 'ec', { namedCurve: 'P-256' }),
+  key('ed', 'EdDSA', 'ed25519', {}),
+];
+
+const clients = [
+  {
+    client_id: 'machine',
+    client_secret: 'the secret of machine',
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+    token_endpoint_auth_method: 'client_secret_post',
+    scope: scopes.join(' '),
+  },
+  {
+    client_id: 'web',
+    application_type: 'native',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: ['http://127.0.0.1/callback'],
+    token_endpoint_auth_method: 'none',
+  },
+];
+
+const server = createServer();
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+const issuer = `http://127.0.0.1:${server.address().port}`;
+
+const provider = new Provider(issuer, {
+  clients,
+  clientAuthMethods: ['client_secret_post', 'none'],
+  cookies: { keys: ['signs the cookies of this one run'] },
+  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
+  features: {
+    clientCredentials: { enabled: true },
+    dPoP: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => undefined,
+      getResourceServerInfo: (_ctx, resource) => ({
+        audience: resource,
+        scope: scopes.join(' '),
+        accessTokenFormat: 'jwt',
+        jwt: { sign: { alg: apis.get(resource) } },
+      }),
+    },
+  },
+  findAccount: (_ctx, sub) => ({
+    accountId: sub,
+    claims: () => ({ sub, name: 'Ada', email: 'ada@example.com', email_verified: true }),
+  }),
+  claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+  jwks: { keys },
+  scopes: ['openid', 'offline_access', ...scopes],
+});
+
+server.on('request', provider.callback());
+process.stdin.on('end', () => process.exit(0)).resume();
+process.stdout.write(`${JSON.stringify({ issuer })}\n`);
