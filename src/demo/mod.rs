@@ -128,6 +128,11 @@ impl Demo {
         check::check(&self.tour, self.address, &self.api).await
     }
 
+    /// Where the gateway's metrics and probes are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.gateway.admin_address()
+    }
+
     /// What to paste, and what it answers. `program` is how this binary is called.
     pub fn tell(&self, program: &Path) -> String {
         let Provider { dialect, about, .. } = self.provider;
@@ -135,7 +140,7 @@ impl Demo {
         let mut text = format!(
             "bearward demo: {about} (dialect {dialect})\n\n  gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
              sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
-            self.gateway.admin_address(),
+            self.admin_address(),
             self.api.address(),
             self.issuer.name(),
         );

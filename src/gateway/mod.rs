@@ -8,14 +8,12 @@
 //! respond                     the one place where a refusal becomes an answer
 //! ```
 //!
-//! Whatever happens, one record of it is written when the answer's body has ended. A panic on the way is a defect of ours:
-//! it costs this request (`internal`), and nothing is passed on by it.
+//! One record of each request is written when its answer's body has ended. What a request is decided on is one snapshot of
+//! the configuration, and one moment.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use http::header::HeaderName;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -76,12 +74,7 @@ impl Gateway {
     /// Answers a request, whatever it is.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut journey = Journey::begin(&self.shared, &request, peer);
-        let passed = AssertUnwindSafe(self.pass(request, &mut journey)).catch_unwind().await;
-        let passed = passed.unwrap_or_else(|_| {
-            self.shared.telemetry().metrics.panicked();
-            Err(Reject::Internal { why: "the gateway panicked" })
-        });
-        match passed {
+        match self.pass(request, &mut journey).await {
             Ok(response) => journey.passed(response),
             Err(reject) => journey.refused(&reject),
         }

@@ -41,12 +41,8 @@ fn group_key(group: &Value, algorithm: Algorithm) -> Value {
     if let Some(key) = group.get("publicKeyJwk").or(group.get("keyJwk")) {
         return key.clone();
     }
-    let (curve, size) = match algorithm {
-        Algorithm::ES256 => ("P-256", 32),
-        Algorithm::ES384 => ("P-384", 48),
-        Algorithm::ES512 => ("P-521", 66),
-        other => panic!("a group of {other:?} without a JWK"),
-    };
+    let curves = [(Algorithm::ES256, "P-256", 32), (Algorithm::ES384, "P-384", 48), (Algorithm::ES512, "P-521", 66)];
+    let (_, curve, size) = curves.into_iter().find(|(known, ..)| *known == algorithm).unwrap();
     let point = hex(&group["publicKey"]["uncompressed"]);
     let (x, y) = point[1..].split_at(size);
     json!({"kty": "EC", "crv": curve, "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})

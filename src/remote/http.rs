@@ -72,7 +72,9 @@ impl FetchError {
     /// What to look at, for the operator.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Refused(_) => "use https, or set `allow_http` of the issuer if its network is trusted",
+            Self::Refused(_) => {
+                "use https and no user info; `allow_http` of the issuer admits plain http where its network is trusted"
+            }
             Self::Unreachable(_) => {
                 "see that the name resolves, the port is open from here and the certificate is trusted"
             }

@@ -146,6 +146,11 @@ impl Served {
         self.running.admin_address()
     }
 
+    /// The server, for who drains it without a signal.
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// What all workers share.
     pub fn shared(&self) -> &Shared {
         &self.shared

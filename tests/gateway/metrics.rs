@@ -1,9 +1,11 @@
-//! What Prometheus itself says of the metrics.
+//! What is counted over the wire, and what Prometheus itself says of the metrics.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use bearward::demo::{Demo, provider};
 use bearward::policy::reject::Code;
 use bearward::telemetry::labels::{
     By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, Labels, ReloadResult,
@@ -11,6 +13,8 @@ use bearward::telemetry::labels::{
 use bearward::telemetry::metrics::Metrics;
 use bearward::telemetry::{Outcome, Telemetry, Visit};
 use http::{HeaderValue, Method, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// Metrics in which every family has a series.
 fn all() -> String {
@@ -64,6 +68,78 @@ fn all() -> String {
 
 #[test]
 fn promtool_finds_nothing_to_say() {
+    promtool_accepts(&all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_over_the_wire_is_counted_once() {
+    let demo = Demo::start(provider("forgerock").unwrap()).await.unwrap();
+    let findings = demo.check().await;
+    assert!(findings.iter().all(|finding| finding.faults.is_empty()), "{findings:?}");
+
+    let expected = [
+        ("none", "credential_missing", "orders", 1),
+        ("none", "token_malformed", "orders", 1),
+        ("demo", "audience_wrong", "orders", 1),
+        ("demo", "id_token_presented", "orders", 1),
+        ("demo", "key_unknown", "orders", 1),
+        ("demo", "permitted", "orders", 2),
+        ("demo", "refresh_token_presented", "orders", 1),
+        ("demo", "scope_insufficient", "reports", 1),
+        ("demo", "signature_invalid", "orders", 1),
+        ("demo", "token_expired", "orders", 1),
+    ];
+    let mut expected: Vec<String> = expected
+        .map(|(issuer, outcome, route, count)| {
+            format!(r#"bearward_decisions_total{{issuer="{issuer}",outcome="{outcome}",route="{route}"}} {count}"#)
+        })
+        .into();
+    expected.push(r#"bearward_requests_total{by="gateway",method="GET",route="orders",status="401"} 8"#.to_owned());
+    expected.push(r#"bearward_requests_total{by="gateway",method="GET",route="reports",status="403"} 1"#.to_owned());
+    expected.push(r#"bearward_requests_total{by="upstream",method="GET",route="orders",status="200"} 2"#.to_owned());
+    expected.sort_unstable();
+
+    // A request is counted when its answer has ended, which a client may see before the counter moves.
+    let counted = async {
+        loop {
+            let text = scrape(demo.admin_address()).await;
+            let counters = ["bearward_decisions_total{", "bearward_requests_total{"];
+            let mut found: Vec<_> =
+                text.lines().filter(|line| counters.iter().any(|counter| line.starts_with(counter))).collect();
+            found.sort_unstable();
+            if found == expected {
+                return text;
+            }
+            assert!(found.len() <= expected.len(), "{found:#?}");
+        }
+    };
+    let text = tokio::time::timeout(SOON, counted).await.expect("every request is counted");
+    assert!(
+        text.contains(r#"bearward_jwks_fetches_total{issuer="demo",result="success",trigger="start"} 1"#),
+        "{text}"
+    );
+    assert!(text.contains(r#"bearward_upstream_duration_seconds_count{upstream="api"} 2"#), "{text}");
+    promtool_accepts(&text);
+    demo.stop().await;
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// The text at `/metrics`.
+async fn scrape(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    // Any Host will do: a scraper asks by address.
+    let request = b"GET /metrics HTTP/1.1\r\nhost: anything\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    text.to_owned()
+}
+
+fn promtool_accepts(text: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -78,7 +154,7 @@ fn promtool_finds_nothing_to_say() {
             return;
         }
     };
-    promtool.stdin.take().unwrap().write_all(all().as_bytes()).unwrap();
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert_eq!(String::from_utf8_lossy(&said), "");

@@ -421,7 +421,7 @@ async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
     }
-    let series = "bearward_connection_errors_total{listener=\"public\",reason=\"head_timeout\"}";
+    let series = "bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"head_timeout\"}";
     gateway.counted(series, 2.0).await;
 
     // A head that begins in the same bytes that end the one before.
@@ -447,7 +447,7 @@ async fn an_idle_connection_is_closed_silently() {
     let begun = Instant::now();
     http2.closed().await;
     assert!(begun.elapsed() < Duration::from_secs(5));
-    let text = gateway.telemetry.metrics.render();
+    let text = gateway.shared().telemetry().metrics.render();
     assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
 }
 
@@ -473,7 +473,7 @@ async fn what_the_parser_cannot_read_gets_a_bare_answer_and_is_counted() {
         client.offer(bytes.as_bytes()).await;
         let answer = String::from_utf8(client.rest().await).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with("\r\n\r\n"), "{answer:?}");
-        let series = format!("bearward_connection_errors_total{{listener=\"public\",reason=\"{reason}\"}}");
+        let series = format!("bearward_connection_errors_total{{listener=\"127.0.0.1:0\",reason=\"{reason}\"}}");
         gateway.counted(&series, 1.0).await;
     }
     assert_eq!(upstream.opened(), 0);
@@ -527,16 +527,20 @@ async fn a_refusal_has_the_form_that_its_caller_reads() {
 #[tokio::test]
 async fn the_admin_listener_tells_and_does_nothing_else() {
     let (_upstream, gateway) = world().await;
-    let admin = gateway.running.admin_address();
+    let admin = gateway.admin_address();
     let mut client = Client::connect(admin).await;
     let ready = client.ask("GET /readyz HTTP/1.1\r\nhost: anything.example\r\n\r\n").await;
     assert_eq!(
         (ready.status, ready.text()),
-        (200, "{\"ready\":true,\"components\":[{\"name\":\"server\",\"ready\":true}]}\n")
+        (
+            200,
+            "{\"ready\":true,\"components\":[{\"name\":\"server\",\"ready\":true},\
+             {\"name\":\"configuration\",\"ready\":true}]}\n"
+        )
     );
     assert_eq!(client.get("/livez").await.text(), "{\"live\":true}\n");
     let metrics = client.get("/metrics").await;
-    assert!(metrics.text().contains("bearward_connections{listener=\"public\"} 0"), "{}", metrics.text());
+    assert!(metrics.text().contains("bearward_connections{listener=\"127.0.0.1:0\"} 0"), "{}", metrics.text());
     for path in ["/", "/config", "/debug", "/metrics/", "/quit"] {
         assert_eq!(client.get(path).await.status, 404, "{path}");
     }
@@ -571,7 +575,7 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_no_more() {
         http2.closed().await;
         begun.send("host: a\r\n\r\n").await;
         assert_eq!(begun.answer().await.header("connection"), Some("close"), "a request that had begun is answered");
-        let mut admin = Client::connect(gateway.running.admin_address()).await;
+        let mut admin = Client::connect(gateway.admin_address()).await;
         let ready = admin.get("/readyz").await;
         assert_eq!(ready.status, 503);
         assert!(ready.text().contains("draining"), "{}", ready.text());
@@ -580,7 +584,7 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_no_more() {
         assert_eq!((answer.status, answer.text()), (200, "late"));
         assert_eq!(answer.header("connection"), Some("close"));
     };
-    let (whole, ()) = tokio::join!(gateway.running.drain(drain), clients);
+    let (whole, ()) = tokio::join!(gateway.running().drain(drain), clients);
     assert!(whole, "every connection ended by itself");
     assert!(tokio::net::TcpStream::connect(gateway.address()).await.is_err(), "nothing listens any more");
 }
@@ -593,8 +597,8 @@ async fn no_more_connections_are_served_than_the_limit_says() {
     assert_eq!(first.get("/").await.status, 200);
     let mut second = Client::connect(gateway.address()).await;
     second.send("GET /second HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    gateway.counted("bearward_connection_errors_total{listener=\"public\",reason=\"limit_reached\"}", 1.0).await;
-    assert_eq!(gateway.sample("bearward_connections{listener=\"public\"}"), Some(1.0));
+    gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 1.0).await;
+    assert_eq!(gateway.sample("bearward_connections{listener=\"127.0.0.1:0\"}"), Some(1.0));
     assert_eq!(upstream.requests().len(), 1);
     drop(first);
     assert_eq!(second.answer().await.status, 200);
@@ -613,7 +617,7 @@ async fn a_panic_costs_one_request() {
         bounds: Bounds { head_bytes: 8192, header_timeout: second, idle_timeout: 30 * second },
     };
     let admin = Admin::new(String::new, Vec::new);
-    let running = start(&settings, &Handle::current(), &gateway.telemetry, admin, |_| {
+    let running = start(&settings, &Handle::current(), gateway.shared().telemetry(), admin, |_| {
         |request: Request<Incoming>, _| async move {
             assert!(request.uri().path() != "/panic", "a handler's defect");
             Response::new(Body::own(Bytes::from_static(b"fine")))
@@ -632,14 +636,14 @@ async fn while_a_drain_waits_requests_are_still_answered() {
     let (_upstream, gateway) = world().await;
     let drain = Drain { delay: Duration::from_secs(60), timeout: Duration::ZERO };
     let clients = async {
-        let mut admin = Client::connect(gateway.running.admin_address()).await;
+        let mut admin = Client::connect(gateway.admin_address()).await;
         while admin.get("/readyz").await.status == 200 {}
         let mut client = Client::connect(gateway.address()).await;
         let answer = client.get("/").await;
         assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     };
     tokio::select! {
-        _ = gateway.running.drain(drain) => panic!("the drain waits"),
+        _ = gateway.running().drain(drain) => panic!("the drain waits"),
         () = clients => {}
     }
 }

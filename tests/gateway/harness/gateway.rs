@@ -1,76 +1,63 @@
 //! The gateway itself, in this process: a configuration as an operator writes it, on free ports.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bearward::config::Config;
 use bearward::gateway::request_body::Pace;
-use bearward::gateway::{Gateway, Shared};
 use bearward::remote::clock::Clock;
-use bearward::server::admin::Admin;
-use bearward::server::connection::Bounds;
-use bearward::server::{Running, Settings, start};
+use bearward::server::assembly::{self, metrics};
 use bearward::telemetry::Telemetry;
-use bearward::telemetry::labels::Labels;
-use bearward::telemetry::metrics::Metrics;
 use tokio::runtime::Handle;
 
 /// A running gateway. Dropped, it stops at once.
-pub struct Served {
-    pub running: Running,
-    pub telemetry: Arc<Telemetry>,
-}
+pub struct Served(assembly::Served);
 
 impl Served {
     /// A gateway of this configuration with one worker, its addresses replaced by free ones on loopback.
     pub fn start(toml: &str) -> Self {
-        Self::paced(toml, Pace::default())
+        Self::start_with(toml, Clock::system(), Pace::default())
     }
 
     /// The same, with another idea of a slow body.
     pub fn paced(toml: &str, pace: Pace) -> Self {
+        Self::start_with(toml, Clock::system(), pace)
+    }
+
+    /// The same, with a clock that a test moves.
+    pub fn timed(toml: &str, clock: Clock) -> Self {
+        Self::start_with(toml, clock, Pace::default())
+    }
+
+    fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bearward.toml");
         std::fs::write(&path, toml).unwrap();
-        let config = Config::load(&path).unwrap_or_else(|report| panic!("{report:?}")).config;
-
-        let routes: Vec<_> = config.rules.routes.routes().iter().map(|route| route.name.as_str()).collect();
-        let issuers: Vec<_> = config.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
-        let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        let labels = Labels { routes: &routes, issuers: &issuers, upstreams: &upstreams, listeners: &["public"] };
-        let telemetry = Arc::new(Telemetry { metrics: Metrics::new(&labels).unwrap(), access: None });
-
-        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let limits = config.server.limits;
-        let settings = Settings {
-            listen: vec![loopback],
-            admin: loopback,
-            workers: 1,
-            connections: limits.connections,
-            bounds: Bounds {
-                head_bytes: limits.head_bytes,
-                header_timeout: limits.header_timeout,
-                idle_timeout: limits.idle_timeout,
-            },
-        };
-        let control = Handle::current();
-        let shared = Shared::start(config, Arc::clone(&telemetry), Clock::system(), pace, &control).unwrap();
-        let shared = Arc::new(shared);
-        let for_metrics = Arc::clone(&telemetry);
-        let admin = Admin::new(move || for_metrics.metrics.render(), Vec::new);
-        let running = start(&settings, &control, &telemetry, admin, move |_| {
-            let gateway = Arc::new(Gateway::new(&shared));
-            move |request, peer| {
-                let gateway = Arc::clone(&gateway);
-                async move { gateway.handle(request, peer).await }
-            }
-        })
-        .unwrap();
-        Self { running, telemetry }
+        let loaded = Config::load(&path).unwrap_or_else(|report| panic!("{}", report.render(false)));
+        let mut config = loaded.config;
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.server.listen = vec![loopback];
+        config.admin.listen = loopback;
+        config.server.workers = 1;
+        let telemetry = Telemetry { metrics: metrics(&config).unwrap(), access: None };
+        Self(assembly::Served::start(config, telemetry, clock, pace, &Handle::current()).unwrap())
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.running.addresses()[0]
+        self.0.addresses()[0]
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.0.admin_address()
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &bearward::gateway::Shared {
+        self.0.shared()
+    }
+
+    /// The server, to be drained or stopped.
+    pub fn running(&self) -> &bearward::server::Running {
+        self.0.running()
     }
 
     /// Returns once a sample of `/metrics` has this value. What is counted at a connection's end is counted a moment after
@@ -88,7 +75,7 @@ impl Served {
 
     /// The value of one sample of `/metrics`.
     pub fn sample(&self, series: &str) -> Option<f64> {
-        let text = self.telemetry.metrics.render();
+        let text = self.shared().telemetry().metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(line.parse().unwrap())
     }

@@ -6,3 +6,4 @@ pub mod issuer;
 pub mod log;
 pub mod mint;
 pub mod upstream;
+pub mod world;

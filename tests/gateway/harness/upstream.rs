@@ -36,6 +36,11 @@ impl Recorded {
         let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
     }
+
+    /// The target of the request line.
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
 }
 
 /// What one request is answered with.

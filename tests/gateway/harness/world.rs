@@ -1,0 +1,129 @@
+//! The usual world: an issuer, an upstream, and a gateway between them that takes the issuer's RFC 9068 tokens.
+
+use std::time::SystemTime;
+
+use bearward::remote::clock::{Clock, Hands};
+use serde_json::{Value, json};
+
+use super::client::{Answer, Client};
+use super::gateway::Served;
+use super::issuer::Issuer;
+use super::mint::Key;
+use super::upstream::Upstream;
+
+/// The audience of the usual policy.
+pub const AUDIENCE: &str = "https://api.example.com";
+
+/// Issuer, upstream and gateway. The gateway's clock stands still until `hands` move it.
+pub struct World {
+    pub issuer: Issuer,
+    pub upstream: Upstream,
+    pub gateway: Served,
+    pub key: Key,
+    pub hands: Hands,
+    now: u64,
+}
+
+impl World {
+    /// The usual policy (`AUDIENCE`, the scope `read`) at `/*`, an identity header `x-user` and the public route `/open`.
+    pub async fn start() -> Self {
+        Self::configured("", "").await
+    }
+
+    /// The same with further lines in the issuer's section, and further sections at the end.
+    pub async fn configured(issuer_lines: &str, sections: &str) -> Self {
+        let usual = format!(
+            "[[routes]]\nname = \"usual\"\npath = \"/*\"\nupstream = \"api\"\npolicy = \"usual\"\n\n\
+             [policies.usual]\naudience = [\"{AUDIENCE}\"]\nscopes = [\"read\"]\n\n\
+             [[routes]]\nname = \"open\"\npath = \"/open\"\nupstream = \"api\"\npolicy = \"public\"\n\n{sections}"
+        );
+        Self::routed(issuer_lines, &usual).await
+    }
+
+    /// The issuer `main` with further lines and the upstream `api`; routes and policies are the test's own.
+    pub async fn routed(issuer_lines: &str, sections: &str) -> Self {
+        let key = Key::rsa("key-1");
+        let issuer = Issuer::start(std::slice::from_ref(&key)).await;
+        let upstream = Upstream::start().await;
+        let toml = format!(
+            "[issuers.main]\nissuer = \"{}\"\n{issuer_lines}\n\n\
+             [upstreams.api]\nurl = \"{}\"\nidentity_headers = {{ x-user = \"sub\", x-scope = \"scope\" }}\n\n{sections}",
+            issuer.url(),
+            upstream.url()
+        );
+        // A whole second, so that expiry can be met exactly.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now));
+        let gateway = Served::timed(&toml, clock);
+        Self { issuer, upstream, gateway, key, hands, now }
+    }
+
+    /// The gateway's time at its start, in seconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The header of a good access token.
+    pub fn header(&self) -> Value {
+        json!({ "alg": "RS256", "kid": "key-1", "typ": "at+jwt" })
+    }
+
+    /// The claims of a good access token.
+    pub fn claims(&self) -> Value {
+        json!({
+            "iss": self.issuer.url(),
+            "aud": AUDIENCE,
+            "exp": self.now + 3600,
+            "iat": self.now,
+            "sub": "alice",
+            "client_id": "web",
+            "jti": "1",
+            "scope": "read write",
+        })
+    }
+
+    /// A good access token.
+    pub fn token(&self) -> String {
+        self.key.sign(&self.header(), &self.claims())
+    }
+
+    /// A token whose claims are the good ones but for these; null removes one.
+    pub fn token_but(&self, changes: &Value) -> String {
+        self.key.sign(&self.header(), &merged(self.claims(), changes))
+    }
+
+    /// A token whose header is the good one but for these; null removes a member.
+    pub fn token_headed(&self, changes: &Value) -> String {
+        self.key.sign(&merged(self.header(), changes), &self.claims())
+    }
+
+    /// The answer to `GET /orders` with this token, on a connection of its own.
+    pub async fn get(&self, token: &str) -> Answer {
+        self.ask("GET", "/orders", &[("Authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// The answer to a request without a body, on a connection of its own.
+    pub async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut client = Client::connect(self.gateway.address()).await;
+        client.ask(format!("{method} {target} HTTP/1.1\r\nHost: gateway\r\n{headers}\r\n")).await
+    }
+
+    /// That a good token passes now: a refusal says something only where it does.
+    pub async fn passes(&self) {
+        let answer = self.get(&self.token()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// `base` with the members of `changes` set, or removed where they are null.
+pub fn merged(mut base: Value, changes: &Value) -> Value {
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            base.as_object_mut().unwrap().remove(name);
+        } else {
+            base[name] = value.clone();
+        }
+    }
+    base
+}
