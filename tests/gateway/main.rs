@@ -12,4 +12,5 @@ mod bearer;
 mod harness;
 mod keys;
 mod metrics;
+mod oidc_provider;
 mod wire;
