@@ -13,4 +13,5 @@ mod harness;
 mod keys;
 mod metrics;
 mod oidc_provider;
+mod proven;
 mod wire;
