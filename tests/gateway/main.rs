@@ -13,4 +13,6 @@ mod bearer;
 mod harness;
 mod keys;
 mod metrics;
+mod oidc_provider;
+mod proven;
 mod wire;
