@@ -4,9 +4,12 @@
 //! The numbers in the tests' comments order them: A credentials (1 to 10), B header (11 to 24), C signature (25 to 30),
 //! D claims (31 to 41).
 
+mod algorithms;
 mod claims;
 mod credentials;
 mod header;
+mod key_choice;
+mod kinds;
 mod library_defaults;
 mod one_answer;
 mod signature;
@@ -284,4 +287,9 @@ pub fn with(mut base: Value, name: &str, value: Value) -> Value {
 /// The text of the object with this member, whose value is these very characters.
 pub fn with_text(base: Value, name: &str, text: &str) -> String {
     with(base, name, Value::from("@@")).to_string().replace("\"@@\"", text)
+}
+
+/// A token of the good header whose claim has this value, which may be null.
+pub fn claiming(siege: &Siege, claim: &str, value: &Value) -> String {
+    siege.world.token_of(&siege.world.header(), &with(siege.world.claims(), claim, value.clone()))
 }
