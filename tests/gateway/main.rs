@@ -10,6 +10,7 @@
 
 mod bearer;
 mod harness;
+mod hostile;
 mod keys;
 mod metrics;
 mod wire;

@@ -118,6 +118,15 @@ impl Client {
         answer
     }
 
+    /// Reads answers until the connection ends.
+    pub async fn answers(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        while !self.buffer.is_empty() || self.more().await {
+            answers.push(self.answer().await);
+        }
+        answers
+    }
+
     /// Reads so many bytes.
     pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {

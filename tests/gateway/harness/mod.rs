@@ -1,6 +1,7 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
 pub mod client;
+pub mod frames;
 pub mod gateway;
 pub mod issuer;
 pub mod log;
