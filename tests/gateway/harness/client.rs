@@ -65,6 +65,11 @@ impl Client {
         self.stream.write_all(bytes).await.is_ok()
     }
 
+    /// Says that nothing more will be sent.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Sends a request and reads its answer.
     pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         let head_only = request.as_ref().starts_with(b"HEAD ");

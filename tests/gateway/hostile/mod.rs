@@ -10,6 +10,7 @@ mod framing;
 mod targets;
 
 use crate::harness::client::{Answer, Client};
+use crate::harness::frames::{Frames, Heard};
 use crate::harness::upstream::Recorded;
 use crate::harness::world::World;
 
@@ -90,9 +91,6 @@ fn told(answer: &Answer) -> String {
         _ => answer.status.to_string(),
     }
 }
-
-/// A request, and the answer to it.
-type Row<'a> = (&'a [u8], &'a str);
 
 /// That each request is answered as told, nothing of it reaches the upstream, and the connection is as told after it.
 async fn each_is_refused(world: &World, after: After, rows: impl IntoIterator<Item = (Vec<u8>, &str)>) {
@@ -175,4 +173,29 @@ fn made_of(line: &str) -> String {
         if hex && part.len() > 2 { format!("{} hex digits", part.len()) } else { part.to_owned() }
     });
     format!("{name}: {}", parts.collect::<Vec<_>>().join("-"))
+}
+
+/// What a request without a body comes to over HTTP/2: its code, the upstream's text, or the error that ended it. Fields are
+/// sent as they are; `:authority` is among them or `api.test`, and left out where it is empty.
+async fn by_hand(world: &World, method: &str, path: &str, more: &[(&str, &str)]) -> String {
+    let mut fields = vec![(":method", method), (":scheme", "http"), (":path", path)];
+    if !more.iter().any(|(name, _)| *name == ":authority") {
+        fields.push((":authority", "api.test"));
+    }
+    fields.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+    fields.sort_by_key(|(name, _)| !name.starts_with(':'));
+    let mut client = Frames::connect(world.gateway.address()).await;
+    let heard = match client.ask(&fields).await {
+        Heard::Answer(body) if body.is_empty() => "bare".to_owned(),
+        Heard::Answer(body) => match serde_json::from_slice::<serde_json::Value>(&body) {
+            Ok(problem) => problem["code"].as_str().unwrap().to_owned(),
+            Err(_) => String::from_utf8(body).unwrap(),
+        },
+        Heard::Reset(code) => format!("reset {code}"),
+        Heard::Ended(code) => return format!("ended {code:?}"),
+    };
+    // Whatever a stream came to, the connection serves the next one.
+    let canary = [(":method", "OPTIONS"), (":scheme", "http"), (":path", "*"), (":authority", "api.test")];
+    assert_eq!(client.ask(&canary).await, Heard::Answer(Vec::new()), "after {path}");
+    heard
 }

@@ -2,9 +2,8 @@
 
 use http::Request;
 
-use super::{Clean, Closed, Kept, each_is_refused, passes, play, told, world};
+use super::{Clean, Closed, Kept, by_hand, each_is_refused, is_clean, passes, play, told, world};
 use crate::harness::client::{Client, Http2};
-use crate::harness::frames::{Frames, Heard};
 use crate::harness::world::World;
 
 /// Paths that two readers could read differently, one for each rule and each way to write it.
@@ -101,10 +100,9 @@ async fn a_path_that_reads_one_way_is_sent_as_it_came() {
 #[tokio::test]
 async fn a_route_is_for_its_path_and_no_other() {
     let route = "[[routes]]\nname = \"api\"\npath = \"/api\"\npolicy = \"public\"\nupstream = \"api\"\n";
-    let world = World::routed("", route).await;
-    let canary = "[[routes]]\npath = \"/canary\"\npolicy = \"public\"\nupstream = \"api\"\n[[routes]]\npath = \"/last\"\npolicy = \"public\"\nupstream = \"api\"\n";
-    drop(world);
-    let world = World::routed("", &format!("{route}{canary}")).await;
+    let probes = ["/canary", "/last"]
+        .map(|path| format!("[[routes]]\npath = \"{path}\"\npolicy = \"public\"\nupstream = \"api\"\n"));
+    let world = World::routed("", &format!("{route}{}", probes.concat())).await;
     let others = [
         "/apix",
         "/api.json",
@@ -304,30 +302,6 @@ async fn over_http2_the_same_paths_are_refused() {
     assert_eq!(world.upstream.requests().len(), 1);
 }
 
-/// What a target by hand comes to over HTTP/2, with further fields.
-async fn by_hand(world: &World, method: &str, path: &str, more: &[(&str, &str)]) -> String {
-    let mut fields = vec![(":method", method), (":scheme", "http"), (":path", path)];
-    if !more.iter().any(|(name, _)| *name == ":authority") {
-        fields.push((":authority", "api.test"));
-    }
-    fields.extend(more.iter().filter(|(_, value)| !value.is_empty()));
-    fields.sort_by_key(|(name, _)| !name.starts_with(':'));
-    let mut client = Frames::connect(world.gateway.address()).await;
-    let heard = match client.ask(&fields).await {
-        Heard::Answer(body) if body.is_empty() => "bare".to_owned(),
-        Heard::Answer(body) => match serde_json::from_slice::<serde_json::Value>(&body) {
-            Ok(problem) => problem["code"].as_str().unwrap().to_owned(),
-            Err(_) => String::from_utf8(body).unwrap(),
-        },
-        Heard::Reset(code) => format!("reset {code}"),
-        Heard::Ended(code) => return format!("ended {code:?}"),
-    };
-    // Whatever a stream came to, the connection serves the next one.
-    let canary = [(":method", "OPTIONS"), (":scheme", "http"), (":path", "*"), (":authority", "api.test")];
-    assert_eq!(client.ask(&canary).await, Heard::Answer(Vec::new()), "after {path}");
-    heard
-}
-
 #[tokio::test]
 async fn over_http2_a_target_that_is_none_is_refused() {
     let world = world().await;
@@ -354,6 +328,9 @@ async fn over_http2_a_target_that_is_none_is_refused() {
         assert_eq!(by_hand(&world, method, path, more).await, expected, "{method} {path:?} {more:?}");
     }
     assert_eq!(world.upstream.requests(), []);
+    assert_eq!(by_hand(&world, "GET", "/a?b", &[("host", "api.test")]).await, "ok");
+    let expected = Clean { line: "GET /a?b HTTP/1.1", ..Clean::default() };
+    is_clean(&world.upstream.request(0).await, &expected, "a Host beside its like");
 }
 
 /// The parser under us cuts a fragment from `:path` and tells nobody, so no 400 can be given. What is decided on and sent
