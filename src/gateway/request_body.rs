@@ -42,7 +42,7 @@ pub struct RequestBody(Option<Passing>);
 /// Why a body ended before its end. Set before the body gives its error.
 pub(super) type Fault = Arc<OnceLock<BodyFault>>;
 
-/// See [`Fault`].
+/// Why a body ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFault {
     /// It has more bytes than the route takes.

@@ -253,10 +253,15 @@ enum Arrived<T> {
     NoHead,
 }
 
+/// Returns when the runtime has asked the system for news of every socket since the call. A timer does: it fires only after
+/// that, while a mere yield may end by another wake of the same task.
+pub(super) async fn news() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 /// Looks once whether bytes have come that nobody has read yet.
 async fn arrived<T: Future>(mut future: Pin<&mut T>, beat: &Beat) -> Arrived<T::Output> {
-    // The runtime asks the system for news only between tasks.
-    tokio::task::yield_now().await;
+    news().await;
     poll_fn(|cx| {
         Poll::Ready(match (future.as_mut().poll(cx), beat.turn()) {
             (Poll::Ready(output), _) => Arrived::End(output),

@@ -8,6 +8,8 @@ mod source;
 use std::fs;
 use std::path::Path;
 
+use bearward::config::Config;
+use bearward::demo::providers;
 use bearward::policy::reject::{Challenge, Code};
 use source::{File, Mention, files, mentions, root, walk};
 
@@ -183,6 +185,39 @@ fn the_readme_tells_every_code() {
         .take_while(|line| line.starts_with('|'))
         .collect();
     assert_eq!(found, table, "README.md must hold this table of codes:\n{table}");
+}
+
+#[test]
+fn the_readmes_configuration_is_accepted() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (configuration, _) = rest.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bearward.toml");
+    fs::write(&file, configuration).unwrap();
+    let loaded = Config::load(&file).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    assert_eq!(loaded.warnings.render(false), "");
+}
+
+#[test]
+fn the_readmes_links_lead_to_files() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let links: Vec<&str> = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let dead: Vec<String> =
+        links.iter().filter(|link| !root().join(link).exists()).map(|link| format!("README.md: {link}")).collect();
+    assert_none(&dead);
+    assert!(links.len() > 3, "too few links were seen");
+}
+
+#[test]
+fn the_test_command_tours_every_dialect_of_the_demo() {
+    let command = fs::read_to_string(root().join("tests/run")).unwrap();
+    let toured = command.lines().find_map(|line| line.trim().strip_prefix("for dialect in ")?.strip_suffix("; do"));
+    let mut toured: Vec<&str> = toured.unwrap().split(' ').collect();
+    let mut dialects: Vec<&str> = providers().unwrap().iter().map(|provider| provider.dialect.as_str()).collect();
+    toured.sort_unstable();
+    dialects.sort_unstable();
+    assert_eq!(toured, dialects);
 }
 
 #[test]

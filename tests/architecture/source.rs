@@ -39,7 +39,11 @@ pub struct File {
 
 /// Every file of `src/`.
 pub fn files() -> Vec<File> {
-    walk(Path::new("src")).into_iter().map(read).collect()
+    walk(Path::new("src"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .map(read)
+        .collect()
 }
 
 /// Every file under a directory of the repository, but what is built, fetched or Git's.

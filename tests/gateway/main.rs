@@ -13,4 +13,6 @@ mod harness;
 mod hostile;
 mod keys;
 mod metrics;
+mod oidc_provider;
+mod proven;
 mod wire;

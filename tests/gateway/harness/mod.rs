@@ -1,5 +1,6 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
+pub mod binary;
 pub mod client;
 pub mod frames;
 pub mod gateway;

@@ -67,6 +67,8 @@ pub enum Reply {
     Reset(Vec<u8>),
     /// These bytes before the request's body is read.
     Early(Vec<u8>),
+    /// 200 with a body of so many bytes, which are counted as they are taken.
+    Flood(usize),
     /// These bytes once the watch shows true.
     Held(watch::Receiver<bool>, Vec<u8>),
 }
@@ -95,6 +97,7 @@ struct Seen {
     requests: Vec<Recorded>,
     opened: usize,
     closed: usize,
+    flooded: usize,
 }
 
 impl Upstream {
@@ -141,6 +144,11 @@ impl Upstream {
     /// The number of connections that were opened.
     pub fn opened(&self) -> usize {
         self.shared.seen.borrow().opened
+    }
+
+    /// How many bytes of floods were taken.
+    pub fn flooded(&self) -> usize {
+        self.shared.seen.borrow().flooded
     }
 
     /// The request of that number, from 0, once it is there.
@@ -196,6 +204,17 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
                 let _ = stream.write_all(&bytes).await;
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
                 return;
+            }
+            Reply::Flood(length) => {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+                let piece = vec![b'x'; 64 * 1024];
+                for _ in 0..length / piece.len() {
+                    if stream.write_all(&piece).await.is_err() {
+                        return;
+                    }
+                    shared.seen.send_modify(|seen| seen.flooded += piece.len());
+                }
             }
             Reply::Held(mut gate, bytes) => {
                 let _ = gate.wait_for(|open| *open).await;

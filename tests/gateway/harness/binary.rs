@@ -1,0 +1,89 @@
+//! The gateway as a process: the binary, with a configuration file, as an operator runs it.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A gateway that listens. Dropped, it is gone.
+pub struct Binary {
+    process: Child,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    output: Vec<JoinHandle<String>>,
+    _directory: TempDir,
+}
+
+impl Binary {
+    /// Starts the gateway. The configuration must say `format = "text"`, and port 0 where any will do.
+    pub fn start(config: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_bearward"))
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, log) = mpsc::channel();
+        let output =
+            vec![collect(process.stdout.take().unwrap(), None), collect(process.stderr.take().unwrap(), Some(lines))];
+        let mut told = String::new();
+        let (mut address, mut admin) = (None, None);
+        while address.is_none() || admin.is_none() {
+            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("the gateway does not listen:\n{told}") };
+            if let Some((before, found)) = line.split_once("listening address=") {
+                let found = Some(found.trim().parse().unwrap());
+                if before.ends_with("admin ") { admin = found } else { address = found }
+            }
+            told.push_str(&line);
+        }
+        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, _directory: directory }
+    }
+
+    /// Sends SIGTERM and waits for the end: how it ended, and all that it wrote.
+    pub fn terminate(mut self) -> (ExitStatus, String) {
+        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        let status = self.process.wait().unwrap();
+        let written = self.output.drain(..).map(|reader| reader.join().unwrap()).collect();
+        (status, written)
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // Either fails only where the process has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads a pipe to its end, so that the process never waits for it.
+fn collect(pipe: impl Read + Send + 'static, lines: Option<Sender<String>>) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut all = String::new();
+        let mut line = String::new();
+        while pipe.read_line(&mut line).unwrap() > 0 {
+            all.push_str(&line);
+            if let Some(lines) = &lines {
+                // Nobody reads on once the gateway listens.
+                let _ = lines.send(line.clone());
+            }
+            line.clear();
+        }
+        all
+    })
+}
