@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::{Clean, Closed, Kept, ROUTES, each_is_refused, is_clean, passes, play, told, world};
 use crate::harness::client::{Client, Http2};
-use crate::harness::upstream::Reply;
 use crate::harness::world::World;
 
 fn request(line: &str, fields: &[&str]) -> Vec<u8> {
@@ -292,21 +291,6 @@ async fn nobody_is_told_to_go_on_who_may_not() {
     each_is_refused(&world, Closed, unknown.map(|field| (request("GET /a", &[field]), "400 request_malformed"))).await;
     let expected = Clean { line: "GET /a HTTP/1.1", ..Clean::default() };
     passes(&world, request("GET /a", &["expect: 100-Continue"]), expected, Kept).await;
-}
-
-#[tokio::test]
-async fn an_early_answer_lets_nobody_else_s_bytes_in() {
-    // The server answers before it has read the body: what the client sends after that is body still.
-    let world = world().await;
-    world.upstream.reply(Reply::Early(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()));
-    let smuggled = "GET /smuggled HTTP/1.1\r\nhost: api.test\r\n\r\n";
-    let mut client = Client::connect(world.gateway.address()).await;
-    client.send(request("POST /a", &[&format!("content-length: {}", smuggled.len())])).await;
-    assert_eq!(client.head().await.status, 200);
-    client.offer(smuggled.as_bytes()).await;
-    assert_eq!(client.rest().await, b"ok");
-    assert_eq!(Client::connect(world.gateway.address()).await.get("/last").await.status, 200);
-    assert!(world.upstream.requests().iter().all(|seen| !seen.line.contains("smuggled")));
 }
 
 #[tokio::test]

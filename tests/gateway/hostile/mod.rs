@@ -5,6 +5,7 @@
 //! to be closed. A canary that is answered shows that the connection was kept and that the bytes before it were framed as
 //! one request; one that is not shows that the connection was closed and that nobody read on.
 
+mod bodies;
 mod fields;
 mod framing;
 mod targets;
