@@ -11,6 +11,7 @@
 mod bearer;
 mod harness;
 mod keys;
+mod kinds;
 mod metrics;
 mod oidc_provider;
 mod wire;
