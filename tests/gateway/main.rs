@@ -8,6 +8,7 @@
     reason = "a harness fails by panicking, and is public to the tests beside it"
 )]
 
+mod answers;
 mod bearer;
 mod harness;
 mod keys;
