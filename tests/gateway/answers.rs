@@ -187,9 +187,12 @@ fn with_credential(token: &str) -> String {
     get("/orders", &format!("authorization: Bearer {token}\r\n"))
 }
 
-/// The contract's table: code, HTTP status, gRPC status, the challenge's error (`-`: no challenge), further headers.
+/// Code, HTTP status, gRPC status, the challenge's error (`-`: no challenge), further headers.
+type Row = (&'static str, u16, u8, &'static str, &'static [(&'static str, &'static str)]);
+
+/// The contract's table.
 #[rustfmt::skip]
-const TABLE: &[(&str, u16, u8, &str, &[(&str, &str)])] = &[
+const TABLE: &[Row] = &[
     ("request_malformed", 400, 3, "-", CLOSED),
     ("path_ambiguous", 400, 3, "-", &[]),
     ("body_too_large", 413, 8, "-", CLOSED),

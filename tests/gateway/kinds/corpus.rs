@@ -103,10 +103,9 @@ impl Sample {
 
     /// The audiences it names.
     pub fn audiences(&self) -> Vec<&str> {
-        match &self.claims["aud"] {
-            Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
-            value => value.as_str().into_iter().collect(),
-        }
+        let audience = &self.claims["aud"];
+        let one = std::slice::from_ref(audience);
+        audience.as_array().map_or(one, Vec::as_slice).iter().filter_map(Value::as_str).collect()
     }
 
     /// Signs it now.
