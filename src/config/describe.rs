@@ -59,6 +59,7 @@ struct IssuerLine {
     name: String,
     issuer: Vec<String>,
     dialect: &'static str,
+    believes: &'static str,
     accept_id_tokens: bool,
     algorithms: Vec<&'static str>,
     leeway_seconds: u64,
@@ -81,6 +82,7 @@ impl Config {
                     name: signer.name.clone(),
                     issuer: signer.spellings.clone(),
                     dialect: signer.recognition.name(),
+                    believes: signer.recognition.about(),
                     accept_id_tokens: signer.accept_id_tokens,
                     algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
                     leeway_seconds: signer.leeway,
@@ -198,6 +200,7 @@ impl fmt::Display for IssuerLine {
         some(f, "iss", &self.issuer)?;
         let id_tokens = if self.accept_id_tokens { ", and ID tokens" } else { "" };
         line(f, "dialect", &format!("{}{id_tokens}", self.dialect))?;
+        line(f, "believes", self.believes)?;
         some(f, "signs with", &self.algorithms)?;
         line(f, "keys", &self.keys)?;
         f.write_char('\n')

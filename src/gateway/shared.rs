@@ -8,6 +8,7 @@ use http::HeaderName;
 use tokio::runtime::Handle;
 
 use super::request_body::Pace;
+use super::verified::Verified;
 use crate::config::{Config, KeySource as ConfiguredSource};
 use crate::policy::Rules;
 use crate::policy::issuer::IssuerId;
@@ -29,6 +30,7 @@ pub struct Shared {
     config: Config,
     identity_names: Vec<HeaderName>,
     keys: Arc<KeySets>,
+    verified: Verified,
     telemetry: Arc<Telemetry>,
     refusals: Refusals,
     clock: Clock,
@@ -73,7 +75,17 @@ impl Shared {
         telemetry.metrics.config_in_force(&config.hash);
         let started = clock.now();
         let identity_names = identity_names(&config);
-        Ok(Self { config, identity_names, keys, telemetry, refusals: Refusals::default(), clock, started, pace })
+        Ok(Self {
+            config,
+            identity_names,
+            keys,
+            verified: Verified::default(),
+            telemetry,
+            refusals: Refusals::default(),
+            clock,
+            started,
+            pace,
+        })
     }
 
     /// The configuration in force.
@@ -89,6 +101,11 @@ impl Shared {
     /// The issuers' keys.
     pub fn keys(&self) -> &KeySets {
         &self.keys
+    }
+
+    /// The tokens whose signatures were verified.
+    pub(super) fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Where outcomes go.

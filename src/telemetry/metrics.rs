@@ -16,8 +16,8 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use super::Outcome;
 use super::families::Families;
 use super::labels::{
-    ConnectionFault, ConnectionState, FetchResult, FetchTrigger, Labels, METHODS, NONE, ReloadResult, method_index,
-    status_label,
+    CacheResult, ConnectionFault, ConnectionState, FetchResult, FetchTrigger, Labels, METHODS, NONE, ReloadResult,
+    method_index, status_label,
 };
 use super::series::Chain;
 use crate::policy::reject::Code;
@@ -39,6 +39,8 @@ pub struct Metrics {
     routes: Box<[OnceLock<Box<RouteSeries>>]>,
     upstreams: Box<[UpstreamSeries]>,
     listeners: Box<[IntGauge]>,
+    /// By [`CacheResult`].
+    verified_cache: Box<[IntCounter]>,
 }
 
 /// Counts one thing that lasts, for as long as it lives: a connection, a request.
@@ -95,6 +97,10 @@ impl Metrics {
         for name in labels.issuers {
             families.jwks_keys.with_label_values(&[*name]).set(0);
         }
+        let verified_cache = CacheResult::ALL
+            .iter()
+            .map(|result| families.verified_cache.with_label_values(&[result.label()]))
+            .collect();
         for result in ReloadResult::ALL {
             families.config_reloads.with_label_values(&[result.label()]).inc_by(0);
         }
@@ -109,6 +115,7 @@ impl Metrics {
             routes: (0..=labels.routes.len()).map(|_| OnceLock::new()).collect(),
             upstreams,
             listeners,
+            verified_cache,
         })
     }
 
@@ -226,6 +233,13 @@ impl Metrics {
         let issuer = self.issuer_name(Some(issuer)).unwrap_or(NONE);
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.families.jwks_last_success.with_label_values(&[issuer]).set(seconds);
+    }
+
+    /// Counts a look into the memory of proven tokens.
+    pub fn verified_cache(&self, result: CacheResult) {
+        if let Some(counter) = self.verified_cache.get(result as usize) {
+            counter.inc();
+        }
     }
 
     /// Counts a request that was permitted by an ID token, where the issuer's `accept_id_tokens` lets it.

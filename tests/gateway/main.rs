@@ -15,4 +15,5 @@ mod keys;
 mod kinds;
 mod metrics;
 mod oidc_provider;
+mod proven;
 mod wire;
