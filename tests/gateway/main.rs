@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod attacks;
 mod bearer;
 mod harness;
 mod keys;
