@@ -12,6 +12,7 @@ mod answers;
 mod attacks;
 mod bearer;
 mod harness;
+mod hostile;
 mod keys;
 mod kinds;
 mod metrics;
