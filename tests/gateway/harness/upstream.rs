@@ -141,6 +141,11 @@ impl Upstream {
         self.shared.seen.borrow().requests.clone()
     }
 
+    /// The number of requests so far.
+    pub fn count(&self) -> usize {
+        self.shared.seen.borrow().requests.len()
+    }
+
     /// The number of connections that were opened.
     pub fn opened(&self) -> usize {
         self.shared.seen.borrow().opened
