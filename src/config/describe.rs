@@ -162,11 +162,11 @@ impl fmt::Display for RouteLine {
         let methods = if self.methods.is_empty() { "any method".to_owned() } else { self.methods.join(", ") };
         line(f, "takes", &format!("{methods} {}", self.path))?;
         some(f, "at", &self.hosts)?;
-        let authorization = match self.authorization {
-            "keep" => "",
-            _ => ", without Authorization",
-        };
-        line(f, "goes to", &format!("{} ({}{authorization})", self.upstream, self.upstream_url))?;
+        // An upstream that a route names by its URL is called that.
+        let named = self.upstream != self.upstream_url;
+        let url = if named { format!(" ({})", self.upstream_url) } else { String::new() };
+        let authorization = if self.authorization == "keep" { "" } else { ", without Authorization" };
+        line(f, "goes to", &format!("{}{url}{authorization}", self.upstream))?;
         let headers: Vec<_> = self.identity_headers.iter().map(|(name, claim)| format!("{name} = {claim}")).collect();
         some(f, "tells it", &headers)?;
         if let Some(bytes) = self.body_bytes {

@@ -51,7 +51,8 @@ impl Served {
         Self::start_with(toml, clock, Pace::default())
     }
 
-    fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
+    /// The same, with both.
+    pub fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bearward.toml");
         std::fs::write(&path, toml).unwrap();
