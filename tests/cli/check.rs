@@ -33,6 +33,7 @@ route /*
 issuer main
   iss        https://tenant.eu.auth0.com/
   dialect    auth0
+  believes   Auth0: `typ: at+jwt`, or scopes (or permissions), a client and this API's audience, and no login claim
   signs with RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
   keys       discovered at https://tenant.eu.auth0.com/.well-known/openid-configuration
 
