@@ -167,11 +167,14 @@ where
 const GOODBYE: Duration = Duration::from_secs(1);
 
 fn http1_builder(bounds: Bounds) -> http1::Builder {
+    // hyper has no answer to a field name of 64 KiB (in a debug build it panics): a head that could hold one is too large.
+    let largest = bounds.head_bytes.max(usize::from(u16::MAX));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_headers(PARSER_FIELDS)
+        .max_header_size(largest)
         .max_buf_size(bounds.head_bytes.saturating_mul(4).max(128 * 1024));
     builder
 }

@@ -9,8 +9,10 @@
 )]
 
 mod answers;
+mod attacks;
 mod bearer;
 mod harness;
+mod hostile;
 mod keys;
 mod kinds;
 mod metrics;
