@@ -177,9 +177,11 @@ impl Served {
         Ok(gently)
     }
 
-    /// Stops at once, and waits for the workers' threads: not for use in a task.
+    /// Stops at once, and waits for the workers' threads and for the access lines of what they served: not for use in a
+    /// task.
     pub fn stop(self) {
         self.running.stop();
+        self.shared.telemetry().flush();
     }
 }
 

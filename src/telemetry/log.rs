@@ -74,7 +74,7 @@ pub enum LogFault {
 pub struct Log(Lines);
 
 /// How long the end of the process waits for a pipe that stalls.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Drop for Log {
     fn drop(&mut self) {

@@ -33,6 +33,16 @@ pub struct Telemetry {
     pub access: Option<AccessLog>,
 }
 
+impl Telemetry {
+    /// Waits until every access line so far is written, unless the pipe stalls. Blocks its thread: for the end of the
+    /// process, once nothing is served any more.
+    pub fn flush(&self) {
+        if let Some(access) = &self.access {
+            access.flush(log::LAST_WORDS);
+        }
+    }
+}
+
 /// A finished request.
 ///
 /// Cheap to make: the parts of the request are shared, not copied. No `Debug`: the target's query may hold a token.
