@@ -4,7 +4,6 @@
 //! shows everything that stands in the way. What a token says before its signature was checked is told as `unverified`.
 //! Keys are taken from files unless `--online` asks the issuer. The token comes from a file and is never printed.
 
-use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,17 +11,17 @@ use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
-use serde_json::{Value, json};
 
+use self::telling::{Explanation, Standing};
 use super::ExplainArguments;
 use crate::config::Config;
-use crate::gateway::respond::challenge;
 use crate::gateway::{key_source, verify};
 use crate::policy::claims::NumericDate;
 use crate::policy::credential::Credential;
 use crate::policy::decision::{AFTER_SIGNATURE, BEFORE_KEY, BY_POLICY, PolicyCase, TokenCase};
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt::{Contents, UnverifiedJwt};
+use crate::policy::kind::{self, TokenKind};
 use crate::policy::permit::Policy;
 use crate::policy::reject::{Quoted, Reject, Step};
 use crate::policy::request::RequestView;
@@ -32,21 +31,7 @@ use crate::remote::http::Client;
 use crate::remote::jwks::KeySets;
 use crate::remote::jwks::source::Origin;
 
-/// What one step came to.
-enum Verdict {
-    /// It lets the request go on.
-    Passed(String),
-    /// It refuses.
-    Refused(Reject),
-    /// It could not be taken.
-    Skipped(&'static str),
-}
-
-/// The decision as it is told.
-struct Explanation {
-    request: String,
-    steps: Vec<(Step, Verdict)>,
-}
+mod telling;
 
 /// Explains. Exit code 0: permitted, 1: refused, 2: wrong usage or configuration.
 pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
@@ -81,7 +66,8 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
 fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
     let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_| "--method is no HTTP method")?;
     let url: Uri = arguments.url.parse().map_err(|error| format!("--url is no URL: {error}"))?;
-    let authority = url.authority().ok_or("--url has no host; write http://host/path")?.as_str();
+    let authority = url.authority().filter(|_| url.scheme().is_some());
+    let authority = authority.ok_or("--url is no whole URL; write http://host/path")?.as_str();
     let target = url.path_and_query().map_or("/", |target| target.as_str());
     let mut request = Request::new(());
     *request.method_mut() = method;
@@ -127,7 +113,7 @@ fn read_token(file: &Path) -> Result<String, String> {
 /// Walks the decision to its end.
 async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result<Explanation, String> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let mut told = Explanation { request: format!("{method} {uri}"), steps: Vec::new() };
+    let mut told = Explanation::of(format!("{method} {}", uri.path()));
     let rules = &config.rules;
     let view = match RequestView::new(method, uri, request.version(), headers, rules.head) {
         Ok(view) => view,
@@ -161,14 +147,16 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
         Ok(Credential::Bearer(token)) => token,
     };
     told.passed(Step::Credential, "one Bearer token".to_owned());
-    told.judged(Step::Size, rules.size(token), || format!("{} bytes, of at most {}", token.len(), rules.token_bytes));
+    told.judged(Step::Size, rules.size(token), Standing::Told, || {
+        format!("{} bytes, of at most {}", token.len(), rules.token_bytes)
+    });
     let jwt = match UnverifiedJwt::parse(token) {
         Ok(jwt) => jwt,
         Err(reject) => return Ok(told.ending(Step::Shape, reject)),
     };
     told.passed(Step::Shape, "a signed JWT of three parts".to_owned());
     let contents = jwt.contents().clone();
-    told.judged(Step::Extensions, contents.extensions(), || "demands no extension".to_owned());
+    told.judged(Step::Extensions, contents.extensions(), Standing::Told, || "demands no extension".to_owned());
     let (id, issuer) = match rules.issuer(policy, &contents.claims) {
         Ok(found) => found,
         Err(reject) => return Ok(told.ending(Step::Issuer, reject)),
@@ -177,32 +165,21 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
     let now = NumericDate::from(Clock::system().wall());
     let case = TokenCase { contents: &contents, issuer, now };
     for rule in BEFORE_KEY {
-        told.judged(rule.step, (rule.judge)(&case), || format!("{} (unverified)", saw(rule.step, &contents, issuer)));
+        let saw = || format!("{} (unverified)", saw(rule.step, &contents, issuer));
+        // These refusals say themselves what of them is unverified.
+        told.judged(rule.step, (rule.judge)(&case), Standing::Told, saw);
     }
     let signed = told.signature(config, id, issuer, jwt, online).await?;
-    let unverified = if signed { "" } else { " (unverified)" };
+    let standing = if signed { Standing::Told } else { Standing::Unverified };
     for rule in AFTER_SIGNATURE {
-        told.judged(rule.step, (rule.judge)(&case), || format!("{}{unverified}", saw(rule.step, &contents, issuer)));
+        let saw = || format!("{}{}", saw(rule.step, &contents, issuer), standing.note());
+        told.judged(rule.step, (rule.judge)(&case), standing, saw);
     }
-    told.policy(route, policy, issuer, &contents, unverified);
+    told.policy(route, policy, issuer, &contents, standing);
     Ok(told)
 }
 
 impl Explanation {
-    fn passed(&mut self, step: Step, saw: String) {
-        self.steps.push((step, Verdict::Passed(saw)));
-    }
-
-    fn judged(&mut self, step: Step, verdict: Result<(), Reject>, saw: impl FnOnce() -> String) {
-        self.steps.push((step, verdict.map_or_else(Verdict::Refused, |()| Verdict::Passed(saw()))));
-    }
-
-    /// After a step without which nothing further can be told.
-    fn ending(mut self, step: Step, reject: Reject) -> Self {
-        self.steps.push((step, Verdict::Refused(reject)));
-        self
-    }
-
     /// The steps key and signature; whether the signature holds.
     async fn signature(
         &mut self,
@@ -213,108 +190,52 @@ impl Explanation {
         online: bool,
     ) -> Result<bool, String> {
         if jwt.contents().header.algorithm().is_none() {
-            self.steps.push((Step::Key, Verdict::Skipped("no key is for such an algorithm")));
-            self.steps.push((Step::Signature, Verdict::Skipped("there is no key to check it with")));
+            self.skipped(Step::Key, "no key is for such an algorithm");
+            self.skipped(Step::Signature, "there is no key to check it with");
             return Ok(false);
         }
         let Some(keys) = key_sets(config, id, issuer, online)? else {
-            self.steps.push((Step::Key, Verdict::Skipped(OFFLINE)));
-            self.steps.push((Step::Signature, Verdict::Skipped(OFFLINE)));
+            self.skipped(Step::Key, OFFLINE);
+            self.skipped(Step::Signature, OFFLINE);
             return Ok(false);
         };
-        let kid = jwt.contents().header.kid().map(Quoted::from);
+        let key = match jwt.contents().header.kid() {
+            _ if issuer.hmac_secret.is_some() => "the secret of `hmac_secret`".to_owned(),
+            Some(kid) => format!("kid {}", Quoted::from(kid)),
+            None => "the only key that fits".to_owned(),
+        };
         match verify(&keys, id, issuer, jwt).await {
             Ok(_) => {
-                let key = kid.map_or_else(|| "the only key that fits".to_owned(), |kid| format!("kid {kid}"));
                 self.passed(Step::Key, key);
                 self.passed(Step::Signature, format!("verifies with a key of {}", issuer.name));
                 Ok(true)
             }
             Err(reject @ Reject::SignatureInvalid { .. }) => {
-                self.passed(Step::Key, kid.map_or_else(|| "one key fits".to_owned(), |kid| format!("kid {kid}")));
-                self.steps.push((Step::Signature, Verdict::Refused(reject)));
+                self.passed(Step::Key, key);
+                self.refused(Step::Signature, reject);
                 Ok(false)
             }
             Err(reject) => {
-                self.steps.push((Step::Key, Verdict::Refused(reject)));
-                self.steps.push((Step::Signature, Verdict::Skipped("there is no key to check it with")));
+                self.refused(Step::Key, reject);
+                self.skipped(Step::Signature, "there is no key to check it with");
                 Ok(false)
             }
         }
     }
 
-    fn policy(&mut self, route: &Route, policy: &Arc<Policy>, issuer: &Issuer, contents: &Contents, unverified: &str) {
+    fn policy(
+        &mut self,
+        route: &Route,
+        policy: &Arc<Policy>,
+        issuer: &Issuer,
+        contents: &Contents,
+        standing: Standing,
+    ) {
         let told = &route.identity_headers;
         let case = PolicyCase { claims: &contents.claims, issuer, policy, told };
         for rule in BY_POLICY {
-            self.judged(rule.step, (rule.judge)(&case), || format!("{}{unverified}", saw(rule.step, contents, issuer)));
-        }
-    }
-
-    /// The refusal that the caller gets: the first one.
-    fn refusal(&self) -> Option<&Reject> {
-        self.steps.iter().find_map(|(_, verdict)| match verdict {
-            Verdict::Refused(reject) => Some(reject),
-            Verdict::Passed(_) | Verdict::Skipped(_) => None,
-        })
-    }
-
-    /// Whether every step was taken and let the request go on.
-    fn permits(&self) -> bool {
-        self.steps.iter().all(|(_, verdict)| matches!(verdict, Verdict::Passed(_)))
-    }
-
-    fn json(&self) -> Value {
-        let steps = self.steps.iter().map(|(step, verdict)| match verdict {
-            Verdict::Passed(saw) => json!({ "step": step.name(), "verdict": "passed", "saw": saw }),
-            Verdict::Skipped(why) => json!({ "step": step.name(), "verdict": "skipped", "saw": why }),
-            Verdict::Refused(reject) => json!({
-                "step": step.name(),
-                "verdict": "refused",
-                "code": reject.code().facts().name,
-                "saw": reject.cause(),
-                "help": reject.help(),
-            }),
-        });
-        let refusal = self.refusal();
-        json!({
-            "request": self.request,
-            "permitted": self.permits(),
-            "code": refusal.map(|reject| reject.code().facts().name),
-            "status": refusal.map(|reject| reject.code().facts().status),
-            "www_authenticate": refusal.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
-            "steps": steps.collect::<Vec<_>>(),
-        })
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut first = true;
-        writeln!(f, "{}\n", self.request)?;
-        for (step, verdict) in &self.steps {
-            match verdict {
-                Verdict::Passed(saw) => writeln!(f, "  ok       {:<20} {saw}", step.name())?,
-                Verdict::Skipped(why) => writeln!(f, "  -        {:<20} not taken: {why}", step.name())?,
-                Verdict::Refused(reject) => {
-                    let mark = if first { "REFUSED" } else { "also   " };
-                    first = false;
-                    writeln!(f, "  {mark}  {:<20} {}: {}", step.name(), reject.code(), reject.cause())?;
-                    writeln!(f, "           {:<20} cure: {}", "", reject.help())?;
-                }
-            }
-        }
-        match self.refusal() {
-            None if self.permits() => writeln!(f, "\npermitted"),
-            None => writeln!(f, "\nnot decided: a step was not taken"),
-            Some(reject) => {
-                let facts = reject.code().facts();
-                writeln!(f, "\nrefused: {} {}", facts.status, facts.name)?;
-                match challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
-                    Some(challenge) => writeln!(f, "WWW-Authenticate: {challenge}"),
-                    None => Ok(()),
-                }
-            }
+            let saw = || format!("{}{}", saw(rule.step, contents, issuer), standing.note());
+            self.judged(rule.step, (rule.judge)(&case), standing, saw);
         }
     }
 }
@@ -330,7 +251,11 @@ fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
         values.into_iter().map(|value| Quoted::from(value).to_string()).collect::<Vec<_>>().join(", ")
     };
     match step {
-        Step::Kind => crate::policy::kind::classify(contents, issuer).to_string(),
+        Step::Kind => {
+            let found = kind::classify(contents, issuer);
+            let note = if found.kind == TokenKind::Access { "" } else { ", let in by `accept_id_tokens`" };
+            format!("{found}{note}")
+        }
         Step::Algorithm => quoted(header.algorithm_text()),
         Step::Time => claims.expiry().map_or_else(|_| String::new(), |exp| format!("expires {exp}")),
         Step::Proof => "bound to no key".to_owned(),

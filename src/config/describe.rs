@@ -59,6 +59,7 @@ struct IssuerLine {
     name: String,
     issuer: Vec<String>,
     dialect: &'static str,
+    believes: &'static str,
     accept_id_tokens: bool,
     algorithms: Vec<&'static str>,
     leeway_seconds: u64,
@@ -81,6 +82,7 @@ impl Config {
                     name: signer.name.clone(),
                     issuer: signer.spellings.clone(),
                     dialect: signer.recognition.name(),
+                    believes: signer.recognition.about(),
                     accept_id_tokens: signer.accept_id_tokens,
                     algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
                     leeway_seconds: signer.leeway,
@@ -160,11 +162,11 @@ impl fmt::Display for RouteLine {
         let methods = if self.methods.is_empty() { "any method".to_owned() } else { self.methods.join(", ") };
         line(f, "takes", &format!("{methods} {}", self.path))?;
         some(f, "at", &self.hosts)?;
-        let authorization = match self.authorization {
-            "keep" => "",
-            _ => ", without Authorization",
-        };
-        line(f, "goes to", &format!("{} ({}{authorization})", self.upstream, self.upstream_url))?;
+        // An upstream that a route names by its URL is called that.
+        let named = self.upstream != self.upstream_url;
+        let url = if named { format!(" ({})", self.upstream_url) } else { String::new() };
+        let authorization = if self.authorization == "keep" { "" } else { ", without Authorization" };
+        line(f, "goes to", &format!("{}{url}{authorization}", self.upstream))?;
         let headers: Vec<_> = self.identity_headers.iter().map(|(name, claim)| format!("{name} = {claim}")).collect();
         some(f, "tells it", &headers)?;
         if let Some(bytes) = self.body_bytes {
@@ -198,6 +200,7 @@ impl fmt::Display for IssuerLine {
         some(f, "iss", &self.issuer)?;
         let id_tokens = if self.accept_id_tokens { ", and ID tokens" } else { "" };
         line(f, "dialect", &format!("{}{id_tokens}", self.dialect))?;
+        line(f, "believes", self.believes)?;
         some(f, "signs with", &self.algorithms)?;
         line(f, "keys", &self.keys)?;
         f.write_char('\n')

@@ -127,7 +127,7 @@ pub enum KeySource {
     Discovery(Url),
     /// A key set at this URL.
     Uri(Url),
-    /// A key set from a file, read at the start. Never fetched.
+    /// A key set from a file: checked at the start, and read again as often as a fetched one.
     File {
         /// The file.
         path: PathBuf,

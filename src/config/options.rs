@@ -165,7 +165,7 @@ options! {
     struct Jwks {
         /// a key set to fetch instead of discovery
         uri: Url = Off(r#""https://login.example.com/jwks""#);
-        /// a key set to read at the start instead of discovery
+        /// a key set in a file instead of discovery, read again at each refresh
         file: Text = Off(r#""keys.json""#);
         /// how often it is fetched
         refresh: Duration = Default(r#""5m""#);

@@ -1,11 +1,12 @@
 //! From a credential to a proven caller: the one step of the decision that may wait.
 //!
 //! A known key is never waited for. A token whose key is not in the issuer's set waits for one shared fetch, at most as
-//! long as [`crate::remote::jwks::PATIENCE`]; the rules that can refuse without a key have been walked by then.
+//! long as [`crate::remote::jwks::PATIENCE`]; the rules that can refuse without a key have been walked by then. A token whose
+//! signature was verified before is judged by the same rules in the same order, and only spared that.
 
 use std::sync::Arc;
 
-use crate::policy::Rules;
+use super::shared::Shared;
 use crate::policy::claims::NumericDate;
 use crate::policy::credential::Credential;
 use crate::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
@@ -16,6 +17,7 @@ use crate::policy::principal::Principal;
 use crate::policy::reject::Reject;
 use crate::policy::route::{Access, Route};
 use crate::remote::jwks::KeySets;
+use crate::telemetry::labels::CacheResult;
 
 /// Whose token it is, as far as that was found: for metrics also of refusals.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,8 +34,7 @@ pub(super) struct Claimed {
 ///
 /// The first refusal in the order of the decision, from the token's size to its proof.
 pub(super) async fn authenticate<'r>(
-    rules: &'r Rules,
-    keys: &KeySets,
+    shared: &'r Shared,
     route: &Route,
     credential: Credential<'_>,
     now: NumericDate,
@@ -44,15 +45,25 @@ pub(super) async fn authenticate<'r>(
         (Credential::Bearer(_), Access::Public) => return Ok(Presented::Nothing("the route is public")),
         (Credential::Bearer(token), Access::Policy(policy)) => (token, policy),
     };
+    let (rules, keys, verified) = (shared.rules(), shared.keys(), shared.verified());
     rules.size(token)?;
+    if let Some((id, signed)) = verified.find(token, keys, &rules.issuers) {
+        shared.telemetry().metrics.verified_cache(CacheResult::Hit);
+        // The policy of this route may not take this issuer's tokens, though another route's did.
+        let (_, issuer) = rules.issuer(policy, &signed.contents().claims)?;
+        *claimed = Claimed { issuer: Some(id), verified: true };
+        return Principal::prove(signed, issuer, now).map(Presented::Caller);
+    }
+    shared.telemetry().metrics.verified_cache(CacheResult::Miss);
     let jwt = UnverifiedJwt::parse(token)?;
     jwt.contents().extensions()?;
     let (id, issuer) = rules.issuer(policy, &jwt.contents().claims)?;
     claimed.issuer = Some(id);
     walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
-    let signed = verify(keys, id, issuer, jwt).await?;
+    let signed = Arc::new(verify(keys, id, issuer, jwt).await?);
     claimed.verified = true;
-    Principal::prove(Arc::new(signed), issuer, now).map(Presented::Caller)
+    verified.remember(token, id, &signed);
+    Principal::prove(signed, issuer, now).map(Presented::Caller)
 }
 
 /// Finds the key and checks the signature with it.

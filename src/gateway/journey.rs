@@ -13,6 +13,7 @@ use super::respond::{Asked, refuse};
 use super::shared::Shared;
 use crate::policy::forwarded::{Hop, client_address};
 use crate::policy::permit::Permit;
+use crate::policy::principal::Principal;
 use crate::policy::reject::{Code, Reject};
 use crate::policy::trace::{RequestId, Trace};
 use crate::telemetry::labels::{By, Decision};
@@ -77,6 +78,10 @@ impl Journey {
 
     /// Notes that the request was let through, and goes to the upstream now.
     pub(super) fn permitted(&mut self, permit: &Permit<'_>) {
+        if permit.principal().is_some_and(Principal::is_by_id_token) {
+            let issuer = self.claimed.issuer.map(|issuer| issuer.0);
+            self.shared.telemetry().metrics.id_token_accepted(self.route, issuer);
+        }
         let decision = if permit.principal().is_some() { Decision::Permitted } else { Decision::Anonymous };
         self.verdict = Some(Verdict { decision, upstream: permit.route().upstream.0, sent: Instant::now() });
     }

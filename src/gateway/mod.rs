@@ -37,6 +37,7 @@ mod journey;
 pub mod request_body;
 pub mod respond;
 mod shared;
+mod verified;
 
 pub use self::authenticate::verify;
 pub use self::body::Body;
@@ -91,7 +92,7 @@ impl Gateway {
         journey.route = Some(index);
         let credential = route.credential(&view)?;
         let now = NumericDate::from(self.shared.clock().wall());
-        let presented = authenticate(rules, self.shared.keys(), route, credential, now, &mut journey.claimed).await?;
+        let presented = authenticate(&self.shared, route, credential, now, &mut journey.claimed).await?;
         let permit = route.permit(presented)?;
 
         let authority = view.authority().to_owned();

@@ -3,7 +3,8 @@
 //! 1. More bytes than the route takes end it (`body_too_large`).
 //! 2. Time counts only while the client is waited for. When that adds up to one [`Pace`] window in which too few bytes
 //!    came, the body ends (`request_timeout`); otherwise the next window begins.
-//! 3. Trailers are dropped: the decision was made on the head alone, and a trailer must not add to it.
+//! 3. Trailers are dropped: the decision was made on the head alone, and a trailer must not add to it. More than 8 KiB of
+//!    them break the framing.
 //!
 //! The first poll is what lets a client that sent `Expect: 100-continue` go on, so nothing polls before the decision.
 
@@ -14,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -40,7 +42,7 @@ pub struct RequestBody(Option<Passing>);
 /// Why a body ended before its end. Set before the body gives its error.
 pub(super) type Fault = Arc<OnceLock<BodyFault>>;
 
-/// See [`Fault`].
+/// Why a body ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFault {
     /// It has more bytes than the route takes.
@@ -89,7 +91,13 @@ impl Passing {
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, BodyFault>> {
-        let data = frame.into_data().ok()?;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) if frame.trailers_ref().is_some_and(|trailers| bytes(trailers) > TRAILER_BYTES) => {
+                return Some(Err(self.fail(BodyFault::Broken)));
+            }
+            Err(_) => return None,
+        };
         let length = data.len() as u64;
         self.window.heard(length);
         if let Some(left) = &mut self.left {
@@ -100,6 +108,13 @@ impl Passing {
         }
         Some(Ok(Frame::data(data)))
     }
+}
+
+/// The largest trailers, in bytes.
+const TRAILER_BYTES: usize = 8 * 1024;
+
+fn bytes(trailers: &HeaderMap) -> usize {
+    trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
 impl Window {

@@ -8,6 +8,7 @@ use http::HeaderName;
 use tokio::runtime::Handle;
 
 use super::request_body::Pace;
+use super::verified::Verified;
 use crate::config::{Config, KeySource as ConfiguredSource};
 use crate::policy::Rules;
 use crate::policy::issuer::IssuerId;
@@ -29,6 +30,7 @@ pub struct Shared {
     config: Config,
     identity_names: Vec<HeaderName>,
     keys: Arc<KeySets>,
+    verified: Verified,
     telemetry: Arc<Telemetry>,
     refusals: Refusals,
     clock: Clock,
@@ -64,16 +66,26 @@ impl Shared {
         let sources = (0..config.issuers.len()).map(|index| key_source(&config, IssuerId(index))).collect();
         let told = Arc::clone(&telemetry);
         let observer = move |event: FetchEvent| {
-            told.metrics.jwks_fetched(event.issuer.0, event.trigger, event.result);
+            told.metrics.jwks_fetched(event.issuer.0, event.trigger, event.result, event.keys);
             if event.result == FetchResult::Success {
-                told.metrics.jwks_replaced(event.issuer.0, event.keys, event.at);
+                told.metrics.jwks_replaced(event.issuer.0, event.at);
             }
         };
         let keys = KeySets::start(control, clock.clone(), sources, &client, &(Arc::new(observer) as _));
         telemetry.metrics.config_in_force(&config.hash);
         let started = clock.now();
         let identity_names = identity_names(&config);
-        Ok(Self { config, identity_names, keys, telemetry, refusals: Refusals::default(), clock, started, pace })
+        Ok(Self {
+            config,
+            identity_names,
+            keys,
+            verified: Verified::default(),
+            telemetry,
+            refusals: Refusals::default(),
+            clock,
+            started,
+            pace,
+        })
     }
 
     /// The configuration in force.
@@ -89,6 +101,11 @@ impl Shared {
     /// The issuers' keys.
     pub fn keys(&self) -> &KeySets {
         &self.keys
+    }
+
+    /// The tokens whose signatures were verified.
+    pub(super) fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// Where outcomes go.

@@ -57,6 +57,14 @@ impl Recognition {
         }
     }
 
+    /// What is believed of its tokens, in one sentence.
+    pub fn about(&self) -> &'static str {
+        match self {
+            Self::Dialect(dialect) => dialect.about,
+            Self::Own(_) => "`typ: at+jwt`, or the marks of the configured `discriminator`",
+        }
+    }
+
     /// What shows that a token is an access token.
     pub fn access(&self) -> &AccessIf {
         match self {

@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature as aws;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -96,6 +97,12 @@ impl JwkSet {
         &self.unusable
     }
 
+    /// Whether the set still has this very key for tokens with this `kid` and algorithm.
+    pub fn has(&self, key: Thumbprint, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        let named = |known: &Jwk| kid.is_none_or(|kid| known.kid() == Some(kid));
+        self.keys.iter().any(|known| known.thumbprint == key && named(known) && known.fits(algorithm))
+    }
+
     /// The keys that may have signed a token with this `kid` and algorithm.
     pub fn select(&self, kid: Option<&str>, algorithm: Algorithm) -> Selection<'_> {
         let fits = |key: &&Jwk| key.fits(algorithm);
@@ -125,6 +132,22 @@ pub struct Jwk {
     kid: Option<String>,
     alg: Option<Algorithm>,
     material: Material,
+    thumbprint: Thumbprint,
+}
+
+/// Names a key by what it is (RFC 7638): the same key has the same one under every `kid`, and no other key has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Thumbprint([u8; 32]);
+
+impl Thumbprint {
+    /// SHA-256 over the members that make the key, in lexicographic order, without white space.
+    fn of(members: &[(&str, &str)]) -> Self {
+        let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let digest = digest(&SHA256, format!("{{{}}}", members.join(",")).as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        Self(bytes)
+    }
 }
 
 #[derive(Clone)]
@@ -148,7 +171,13 @@ impl fmt::Debug for Jwk {
 impl Jwk {
     /// A secret that signer and verifier share; it is never part of a set.
     pub(super) fn secret(bytes: &[u8]) -> Self {
-        Self { kid: None, alg: None, material: Material::Secret(DecodingKey::from_secret(bytes)) }
+        let thumbprint = Thumbprint::of(&[("k", &URL_SAFE_NO_PAD.encode(bytes)), ("kty", "oct")]);
+        Self { kid: None, alg: None, material: Material::Secret(DecodingKey::from_secret(bytes)), thumbprint }
+    }
+
+    /// The key's own name, whatever its set calls it.
+    pub fn thumbprint(&self) -> Thumbprint {
+        self.thumbprint
     }
 
     /// The key's id in its set.
@@ -202,7 +231,7 @@ impl Jwk {
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|member| key.has(member)) {
             return Err("is a private or symmetric key, which a key set must never publish");
         }
-        let material = Material::read(key)?;
+        let (material, thumbprint) = Material::read(key)?;
         let alg = match optional_text(key, "alg", "has an `alg` that is not a string")? {
             None => None,
             // RFC 9864 section 2.2: `Ed25519` is what `EdDSA` means with this curve.
@@ -212,7 +241,7 @@ impl Jwk {
         if alg.is_some_and(|alg| !material.fits(alg)) {
             return Err("has an `alg` that does not fit its key type");
         }
-        Ok(Self { kid: kid.map(str::to_owned), alg, material })
+        Ok(Self { kid: kid.map(str::to_owned), alg, material, thumbprint })
     }
 }
 
@@ -228,28 +257,32 @@ impl Material {
         }
     }
 
-    fn read(key: &Object) -> Result<Self, &'static str> {
+    fn read(key: &Object) -> Result<(Self, Thumbprint), &'static str> {
         let curve = key.get("crv").and_then(Json::as_str);
         match (key.get("kty").and_then(Json::as_str), curve) {
             (Some("RSA"), _) => rsa(key),
             (Some("EC"), Some("P-256")) => {
-                let point = point(key, 32, &aws::ECDSA_P256_SHA256_FIXED)?;
-                Ok(Self::P256(DecodingKey::from_ec_der(&point)))
+                let (point, thumbprint) = point(key, "P-256", 32, &aws::ECDSA_P256_SHA256_FIXED)?;
+                Ok((Self::P256(DecodingKey::from_ec_der(&point)), thumbprint))
             }
             (Some("EC"), Some("P-384")) => {
-                let point = point(key, 48, &aws::ECDSA_P384_SHA384_FIXED)?;
-                Ok(Self::P384(DecodingKey::from_ec_der(&point)))
+                let (point, thumbprint) = point(key, "P-384", 48, &aws::ECDSA_P384_SHA384_FIXED)?;
+                Ok((Self::P384(DecodingKey::from_ec_der(&point)), thumbprint))
             }
-            (Some("EC"), Some("P-521")) => Ok(Self::P521(point(key, 66, &aws::ECDSA_P521_SHA512_FIXED)?)),
+            (Some("EC"), Some("P-521")) => {
+                let (point, thumbprint) = point(key, "P-521", 66, &aws::ECDSA_P521_SHA512_FIXED)?;
+                Ok((Self::P521(point), thumbprint))
+            }
             (Some("EC"), _) => Err("is on a curve that is not supported (P-256, P-384, P-521 are)"),
             (Some("OKP"), Some("Ed25519")) => {
                 let bytes = binary(key, "x")?;
                 let valid = bytes.len() == 32 && aws::ParsedPublicKey::new(&aws::ED25519, &bytes).is_ok();
-                if valid {
-                    Ok(Self::Ed25519(DecodingKey::from_ed_der(&bytes)))
-                } else {
-                    Err("is no Ed25519 public key")
+                if !valid {
+                    return Err("is no Ed25519 public key");
                 }
+                let x = URL_SAFE_NO_PAD.encode(&bytes);
+                let thumbprint = Thumbprint::of(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]);
+                Ok((Self::Ed25519(DecodingKey::from_ed_der(&bytes)), thumbprint))
             }
             (Some("OKP"), _) => Err("is on a curve that is not supported (Ed25519 is)"),
             (Some("oct"), _) => Err("is a private or symmetric key, which a key set must never publish"),
@@ -259,7 +292,7 @@ impl Material {
     }
 }
 
-fn rsa(key: &Object) -> Result<Material, &'static str> {
+fn rsa(key: &Object) -> Result<(Material, Thumbprint), &'static str> {
     let modulus = binary(key, "n")?;
     let exponent = binary(key, "e")?;
     // RFC 7518 section 2: Base64urlUInt has no leading zero octets, but issuers with a signed-integer library send one.
@@ -279,22 +312,27 @@ fn rsa(key: &Object) -> Result<Material, &'static str> {
     aws::RsaPublicKeyComponents { n: modulus, e: exponent }
         .to_parsed_public_key(&aws::RSA_PKCS1_2048_8192_SHA256)
         .map_err(|_| "is no RSA public key")?;
-    Ok(Material::Rsa(DecodingKey::from_rsa_raw_components(modulus, exponent)))
+    let (n, e) = (URL_SAFE_NO_PAD.encode(modulus), URL_SAFE_NO_PAD.encode(exponent));
+    let thumbprint = Thumbprint::of(&[("e", &e), ("kty", "RSA"), ("n", &n)]);
+    Ok((Material::Rsa(DecodingKey::from_rsa_raw_components(modulus, exponent)), thumbprint))
 }
 
 /// The uncompressed point of an EC key, seen to be on its curve (RFC 7518 section 6.2.1).
 fn point(
     key: &Object,
+    curve: &str,
     size: usize,
     algorithm: &'static aws::EcdsaVerificationAlgorithm,
-) -> Result<Vec<u8>, &'static str> {
+) -> Result<(Vec<u8>, Thumbprint), &'static str> {
     let (x, y) = (binary(key, "x")?, binary(key, "y")?);
     if x.len() != size || y.len() != size {
         return Err("is an EC key whose coordinates are not of its curve's length");
     }
     let point = [&[0x04], x.as_slice(), y.as_slice()].concat();
     aws::ParsedPublicKey::new(algorithm, &point).map_err(|_| "is an EC key whose point is not on its curve")?;
-    Ok(point)
+    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    let thumbprint = Thumbprint::of(&[("crv", curve), ("kty", "EC"), ("x", &x), ("y", &y)]);
+    Ok((point, thumbprint))
 }
 
 fn binary(key: &Object, member: &str) -> Result<Vec<u8>, &'static str> {
@@ -308,4 +346,21 @@ fn optional_text<'a>(key: &'a Object, member: &str, problem: &'static str) -> Re
 
 fn without_leading_zeros(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbprint_is_that_of_rfc_7638() {
+        // The key and the thumbprint of RFC 7638 section 3.1.
+        let set = JwkSet::parse(
+            br#"{"keys":[{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}]}"#,
+        )
+        .unwrap();
+        let Selection::Keys(keys) = set.select(Some("2011-04-29"), Algorithm::RS256) else { panic!("no key") };
+        let Thumbprint(bytes) = keys[0].thumbprint();
+        assert_eq!(URL_SAFE_NO_PAD.encode(bytes), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
 }

@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::claims::Claims;
 use super::issuer::Issuer;
 use super::json::{Json, Object};
-use super::jwk::Jwk;
+use super::jwk::{Jwk, Thumbprint};
 use super::reject::{Quoted, Reject};
 
 macro_rules! algorithms {
@@ -319,13 +319,12 @@ impl<'t> UnverifiedJwt<'t> {
     ///
     /// `signature_invalid` where none of them verifies it.
     pub fn verify(self, issuer: &Issuer, keys: &[&Jwk]) -> Result<SignedClaims, Reject> {
-        let signed = self.contents.header.algorithm().is_some_and(|algorithm| {
-            keys.iter().any(|key| key.verifies(algorithm, self.input, self.signature_text, &self.signature))
+        let key = self.contents.header.algorithm().and_then(|algorithm| {
+            keys.iter().find(|key| key.verifies(algorithm, self.input, self.signature_text, &self.signature))
         });
-        if signed {
-            Ok(SignedClaims { contents: self.contents })
-        } else {
-            Err(Reject::SignatureInvalid { issuer: issuer.name.clone() })
+        match key {
+            Some(key) => Ok(SignedClaims { contents: self.contents, key: key.thumbprint() }),
+            None => Err(Reject::SignatureInvalid { issuer: issuer.name.clone() }),
         }
     }
 }
@@ -334,12 +333,18 @@ impl<'t> UnverifiedJwt<'t> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignedClaims {
     contents: Contents,
+    key: Thumbprint,
 }
 
 impl SignedClaims {
     /// What was signed. Its time, audience and the rest are not judged by that.
     pub fn contents(&self) -> &Contents {
         &self.contents
+    }
+
+    /// The key that verified it.
+    pub fn key(&self) -> Thumbprint {
+        self.key
     }
 }
 

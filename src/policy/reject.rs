@@ -698,10 +698,10 @@ impl fmt::Display for Reject {
     }
 }
 
-/// A list for people: `a, b`, or `nothing`.
+/// A list for people: `a, b`, or `none`.
 fn listed<T: ToString>(values: &[T]) -> String {
     if values.is_empty() {
-        return "nothing".to_owned();
+        return "none".to_owned();
     }
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -4,17 +4,18 @@
 //!
 //! 1. at most so many header fields and bytes;
 //! 2. CONNECT and TRACE are not for a gateway (405);
-//! 3. the target is in origin-form or absolute-form (`http`, `https`, no user info), or is `*` with OPTIONS;
+//! 3. the target is in origin-form or absolute-form (`http`, `https`, no user info), or is `*` with OPTIONS, and
+//!    something is left of it without its fragment, which the parser cuts off; over HTTP/2 it begins with `/`;
 //! 4. one `Host`, which is a name or an address with a valid port, and says what `:authority` or the target says
 //!    (RFC 9110 section 7.2, RFC 9112 section 3.2);
-//! 5. `Transfer-Encoding` is one `chunked` alone (RFC 9112 section 6.1);
+//! 5. `Transfer-Encoding` is one `chunked` alone (RFC 9112 section 6.1), `Content-Length` a number below 2^63;
 //! 6. `Expect` is `100-continue` alone (RFC 9110 section 10.1.1);
 //! 7. the path has no dot segment, no empty segment but a last one, no `;`, no backslash, no control or raw non-ASCII
 //!    byte, and no percent-encoding of `/`, `\`, `;`, `%` before two hex digits, a control byte or bytes that are not UTF-8.
 
 use std::borrow::Cow;
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Uri, Version};
 
 use super::reject::{HeadLimit, Reject};
@@ -84,7 +85,7 @@ impl<'a> RequestView<'a> {
             Target::Server
         } else {
             let raw = uri.path();
-            if !raw.starts_with('/') {
+            if !raw.starts_with('/') || !is_path_alone(uri, version) {
                 return malformed("the request target is not a path");
             }
             Target::Path { raw, decoded: decode_path(raw).map_err(|what| Reject::PathAmbiguous { what })? }
@@ -164,6 +165,16 @@ fn head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
     line + fields + "\r\n".len()
 }
 
+/// Whether the target without scheme and authority, which is what the upstream is sent, is the path that the whole reads as.
+///
+/// `http` reads a path that is missing as `/`, also where it stood before a fragment alone; sent on, that one is no target.
+fn is_path_alone(uri: &Uri, version: Version) -> bool {
+    let Some(target) = uri.path_and_query() else { return false };
+    // RFC 9113 section 8.3.1; HTTP/1.1 has `http://host?query`, where the path is known to be `/`.
+    let begins = version != Version::HTTP_2 || target.as_str().starts_with('/');
+    begins && Uri::from(target.clone()).path() == uri.path()
+}
+
 /// The one authority of the request.
 fn authority<'a>(uri: &'a Uri, version: Version, headers: &'a HeaderMap) -> Result<&'a str, Reject> {
     let mut hosts = headers.get_all(HOST).iter();
@@ -229,7 +240,12 @@ fn host(authority: &str) -> Result<Cow<'_, str>, Reject> {
 }
 
 /// hyper frames by `Transfer-Encoding` whatever else it names, and would pass the rest on: only `chunked` is taken.
+/// One length is left by now, in digits, but it may be one that other readers' integers do not hold.
 fn framing(version: Version, headers: &HeaderMap) -> Result<(), Reject> {
+    let length = headers.get(CONTENT_LENGTH);
+    if length.is_some_and(|length| length.to_str().map_or(true, |digits| digits.parse::<i64>().is_err())) {
+        return malformed("the Content-Length is not a number below 2^63");
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
     if version < Version::HTTP_11 {

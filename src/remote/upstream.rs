@@ -13,6 +13,7 @@
 
 mod answer;
 mod link;
+mod pool;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 pub use self::answer::{Answer, AnswerBroken};
-use self::link::{Broken, Lease, Link, Pool, Tracked, Wire};
+use self::link::{Link, Tracked, Wire};
+use self::pool::{Broken, Lease, Pool};
 use crate::policy::reject::Reject;
 use crate::policy::route::UpstreamId;
 use crate::telemetry::Telemetry;

@@ -167,11 +167,14 @@ where
 const GOODBYE: Duration = Duration::from_secs(1);
 
 fn http1_builder(bounds: Bounds) -> http1::Builder {
+    // hyper has no answer to a field name of 64 KiB (in a debug build it panics): a head that could hold one is too large.
+    let largest = bounds.head_bytes.max(usize::from(u16::MAX));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_headers(PARSER_FIELDS)
+        .max_header_size(largest)
         .max_buf_size(bounds.head_bytes.saturating_mul(4).max(128 * 1024));
     builder
 }
@@ -250,10 +253,15 @@ enum Arrived<T> {
     NoHead,
 }
 
+/// Returns when the runtime has asked the system for news of every socket since the call. A timer does: it fires only after
+/// that, while a mere yield may end by another wake of the same task.
+pub(super) async fn news() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 /// Looks once whether bytes have come that nobody has read yet.
 async fn arrived<T: Future>(mut future: Pin<&mut T>, beat: &Beat) -> Arrived<T::Output> {
-    // The runtime asks the system for news only between tasks.
-    tokio::task::yield_now().await;
+    news().await;
     poll_fn(|cx| {
         Poll::Ready(match (future.as_mut().poll(cx), beat.turn()) {
             (Poll::Ready(output), _) => Arrived::End(output),

@@ -146,7 +146,7 @@ impl Running {
         tokio::time::timeout(drain.timeout, self.permits.acquire_many(all)).await.is_ok()
     }
 
-    /// Stops at once: every connection is closed, every thread ended.
+    /// Stops at once: every connection is closed. Blocks until every worker's thread has ended.
     pub fn stop(mut self) {
         self.phases.enter(Phase::Stopped);
         self.workers.join();

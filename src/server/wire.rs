@@ -56,8 +56,10 @@ struct State {
     open: usize,
     /// Whether the latest request has a body, so that bytes read meanwhile are its own.
     has_body: bool,
-    /// When bytes of a further request came while one was under way.
-    ahead: Option<Instant>,
+    /// Whether bytes of a further request have come already.
+    ahead: bool,
+    /// The last bytes that were read: they tell whether a head is all there is.
+    tail: [u8; 3],
     socket_failed: bool,
     /// The connection's task: on HTTP/2 a request ends in a task of its own.
     waker: Option<Waker>,
@@ -70,7 +72,8 @@ impl Beat {
             http2: false,
             open: 0,
             has_body: false,
-            ahead: None,
+            ahead: false,
+            tail: [0; 3],
             socket_failed: false,
             waker: None,
         })))
@@ -94,7 +97,8 @@ impl Beat {
         state.open += 1;
         state.turn = Turn::Busy;
         state.has_body = has_body;
-        state.ahead = None;
+        // What stands behind the empty line of a head without a body is the beginning of another.
+        state.ahead = !has_body && state.tail != *b"\n\r\n" && !state.tail.ends_with(b"\n\n");
         UnderWay(self.clone())
     }
 
@@ -113,15 +117,22 @@ impl Beat {
     }
 
     /// Bytes were read.
-    fn heard(&self) {
+    fn heard(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let mut state = self.state();
+        for byte in bytes.iter().skip(bytes.len().saturating_sub(state.tail.len())) {
+            state.tail.rotate_left(1);
+            state.tail[2] = *byte;
+        }
         if state.http2 {
             // Frames come at any time; only a request moves the idle limit.
             return;
         }
         match state.turn {
             Turn::Idle(_) => state.turn = Turn::Head(Instant::now()),
-            Turn::Busy if !state.has_body && state.ahead.is_none() => state.ahead = Some(Instant::now()),
+            Turn::Busy if !state.has_body => state.ahead = true,
             Turn::Busy | Turn::Head(_) | Turn::Lingering(_) | Turn::Over => {}
         }
     }
@@ -162,7 +173,9 @@ impl Drop for UnderWay {
         let mut state = self.0.state();
         state.open = state.open.saturating_sub(1);
         if state.open == 0 && state.turn == Turn::Busy {
-            state.turn = state.ahead.take().map_or_else(|| Turn::Idle(Instant::now()), Turn::Head);
+            let now = Instant::now();
+            // The rest of a head that came too early is waited for only from now on.
+            state.turn = if state.ahead && !state.http2 { Turn::Head(now) } else { Turn::Idle(now) };
         }
         if let Some(waker) = state.waker.take() {
             waker.wake();
@@ -193,11 +206,11 @@ impl Wire {
             let mut buf = ReadBuf::new(space);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
             let count = buf.filled().len();
+            self.beat.heard(buf.filled());
             if count == 0 && self.read == 0 {
                 return Poll::Ready(Ok(None));
             }
             self.read += count;
-            self.beat.heard();
             if count == 0 || self.first.get(..self.read) != PREFACE.get(..self.read) {
                 return Poll::Ready(Ok(Some(Protocol::Http1)));
             }
@@ -226,9 +239,7 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.beat.heard();
-        }
+        self.beat.heard(buf.filled().get(before..).unwrap_or_default());
         self.noted(polled)
     }
 }

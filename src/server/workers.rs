@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::connection::{Site, serve};
+use super::connection::{Site, news, serve};
 use super::drain::Phase;
 use crate::gateway::{Body, Peer};
 use crate::telemetry::labels::ConnectionFault;
@@ -106,6 +106,7 @@ where
         attend(stream, address, permit, site.clone(), handler.clone());
     }
     // What the kernel accepted before the end is still ours to answer.
+    news().await;
     while let Some(Ok((stream, address))) = socket.accept().now_or_never() {
         let Ok(permit) = Arc::clone(&site.permits).try_acquire_owned() else { break };
         attend(stream, address, permit, site.clone(), handler.clone());

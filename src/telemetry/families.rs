@@ -25,6 +25,8 @@ pub(super) struct Families {
     pub(super) upstream_connections: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) requests_in_flight: IntGauge,
+    pub(super) verified_cache: IntCounterVec,
+    pub(super) id_tokens_accepted: IntCounterVec,
     pub(super) panics: IntCounter,
     pub(super) config_reloads: IntCounterVec,
     pub(super) config_last_reload: Gauge,
@@ -104,6 +106,16 @@ impl Families {
             connections: add.gauges("bearward_connections", "Open connections of clients.", &["listener"])?,
             requests_in_flight: add
                 .vec(IntGauge::new("bearward_requests_in_flight", "Requests that are being worked on."))?,
+            verified_cache: add.counters(
+                "bearward_verified_cache_total",
+                "Tokens whose signature had been verified before (hit) or had to be (miss).",
+                &["result"],
+            )?,
+            id_tokens_accepted: add.counters(
+                "bearward_id_tokens_accepted_total",
+                "Requests that were permitted by an ID token, because the issuer's accept_id_tokens is on.",
+                &["route", "issuer"],
+            )?,
             panics: add.counter("bearward_panics_total", "Panics that were caught: defects of the gateway.")?,
             config_reloads: add.counters(
                 "bearward_config_reloads_total",

@@ -239,6 +239,16 @@ closed! {
 }
 
 closed! {
+    /// What the memory of proven tokens had.
+    CacheResult {
+        /// The token, with a key that its issuer still has.
+        Hit = "hit",
+        /// Not that.
+        Miss = "miss",
+    }
+}
+
+closed! {
     /// What a connection to an upstream is doing.
     ConnectionState {
         /// Open, and waiting in the pool.

@@ -16,8 +16,8 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use super::Outcome;
 use super::families::Families;
 use super::labels::{
-    ConnectionFault, ConnectionState, FetchResult, FetchTrigger, Labels, METHODS, NONE, ReloadResult, method_index,
-    status_label,
+    CacheResult, ConnectionFault, ConnectionState, FetchResult, FetchTrigger, Labels, METHODS, NONE, ReloadResult,
+    method_index, status_label,
 };
 use super::series::Chain;
 use crate::policy::reject::Code;
@@ -39,6 +39,8 @@ pub struct Metrics {
     routes: Box<[OnceLock<Box<RouteSeries>>]>,
     upstreams: Box<[UpstreamSeries]>,
     listeners: Box<[IntGauge]>,
+    /// By [`CacheResult`].
+    verified_cache: Box<[IntCounter]>,
 }
 
 /// Counts one thing that lasts, for as long as it lives: a connection, a request.
@@ -95,6 +97,10 @@ impl Metrics {
         for name in labels.issuers {
             families.jwks_keys.with_label_values(&[*name]).set(0);
         }
+        let verified_cache = CacheResult::ALL
+            .iter()
+            .map(|result| families.verified_cache.with_label_values(&[result.label()]))
+            .collect();
         for result in ReloadResult::ALL {
             families.config_reloads.with_label_values(&[result.label()]).inc_by(0);
         }
@@ -109,6 +115,7 @@ impl Metrics {
             routes: (0..=labels.routes.len()).map(|_| OnceLock::new()).collect(),
             upstreams,
             listeners,
+            verified_cache,
         })
     }
 
@@ -214,18 +221,31 @@ impl Metrics {
         }))
     }
 
-    /// Counts a fetch of an issuer's key set.
-    pub fn jwks_fetched(&self, issuer: usize, trigger: FetchTrigger, result: FetchResult) {
+    /// Counts a fetch of an issuer's key set, after which there are so many usable keys.
+    pub fn jwks_fetched(&self, issuer: usize, trigger: FetchTrigger, result: FetchResult, keys: usize) {
         let issuer = self.issuer_name(Some(issuer)).unwrap_or(NONE);
+        self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
         self.families.jwks_fetches.with_label_values(&[issuer, trigger.label(), result.label()]).inc();
     }
 
-    /// Tells of a key set that is in force from now on: the number of its usable keys, and when it was fetched.
-    pub fn jwks_replaced(&self, issuer: usize, keys: usize, at: SystemTime) {
+    /// Tells when the key set that is in force was fetched.
+    pub fn jwks_replaced(&self, issuer: usize, at: SystemTime) {
         let issuer = self.issuer_name(Some(issuer)).unwrap_or(NONE);
-        self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.families.jwks_last_success.with_label_values(&[issuer]).set(seconds);
+    }
+
+    /// Counts a look into the memory of proven tokens.
+    pub fn verified_cache(&self, result: CacheResult) {
+        if let Some(counter) = self.verified_cache.get(result as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a request that was permitted by an ID token, where the issuer's `accept_id_tokens` lets it.
+    pub fn id_token_accepted(&self, route: Option<usize>, issuer: Option<usize>) {
+        let (route, issuer) = (self.route_name(route).unwrap_or(NONE), self.issuer_name(issuer).unwrap_or(NONE));
+        self.families.id_tokens_accepted.with_label_values(&[route, issuer]).inc();
     }
 
     /// Counts a panic that was caught.

@@ -187,8 +187,8 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
     permitted().record(&telemetry);
     Outcome { failure: Some(Code::UpstreamUnreachable), ..permitted() }.record(&telemetry);
     metrics.connection_failed(0, ConnectionFault::HeadTimeout);
-    metrics.jwks_fetched(0, FetchTrigger::UnknownKid, FetchResult::Timeout);
-    metrics.jwks_replaced(0, 3, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    metrics.jwks_fetched(0, FetchTrigger::UnknownKid, FetchResult::Timeout, 3);
+    metrics.jwks_replaced(0, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     metrics.panicked();
     metrics.config_in_force("0123abcd");
     metrics.config_reloaded(ReloadResult::Failure);

@@ -8,9 +8,14 @@
     reason = "a harness fails by panicking, and is public to the tests beside it"
 )]
 
+mod answers;
+mod attacks;
 mod bearer;
 mod harness;
+mod hostile;
 mod keys;
+mod kinds;
 mod metrics;
 mod oidc_provider;
+mod proven;
 mod wire;

@@ -35,10 +35,11 @@ fn all() -> String {
     }
     for trigger in FetchTrigger::ALL {
         for result in FetchResult::ALL {
-            metrics.jwks_fetched(0, *trigger, *result);
+            metrics.jwks_fetched(0, *trigger, *result, 2);
         }
     }
-    metrics.jwks_replaced(0, 2, SystemTime::now());
+    metrics.jwks_replaced(0, SystemTime::now());
+    metrics.id_token_accepted(Some(0), Some(0));
     metrics.config_in_force("0123456789ab");
     metrics.config_reloaded(ReloadResult::Success);
     let telemetry = Telemetry { metrics, access: None };

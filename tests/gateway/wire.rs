@@ -118,6 +118,25 @@ async fn framing_towards_the_upstream_is_our_own() {
 }
 
 #[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let (upstream, gateway) = world().await;
+    for body in ["one", "two", "three"] {
+        upstream.reply(Reply::ok(body));
+    }
+    let mut client = Client::connect(gateway.address()).await;
+    client
+        .send(
+            "GET /1 HTTP/1.1\r\nhost: a\r\n\r\nPOST /2 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi\
+             GET /3 HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .await;
+    for body in ["one", "two", "three"] {
+        assert_eq!(client.answer().await.text(), body);
+    }
+    assert_eq!(upstream.request(1).await.body, b"hi");
+}
+
+#[tokio::test]
 async fn http2_comes_in_and_http1_goes_out() {
     let (upstream, gateway) = world().await;
     let mut client = Http2::connect(gateway.address()).await;
@@ -253,6 +272,49 @@ async fn an_answer_that_breaks_off_is_seen_to_break_off() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_end_of_the_request_is_passed_on() {
+    let (upstream, gateway) = world().await;
+    upstream.reply(Reply::Early(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno".to_vec()));
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nbeginning").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.text()), (403, "no"));
+    assert_eq!(client.rest().await, b"", "the rest of the request is not read as another");
+    upstream.closed(1).await;
+    assert!(!upstream.request(0).await.whole);
+}
+
+#[tokio::test]
+async fn trailers_of_an_answer_are_passed_on() {
+    let (upstream, gateway) = world().await;
+    let answer =
+        "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n";
+    upstream.reply(Reply::Bytes(answer.into()));
+    let mut client = Client::connect(gateway.address()).await;
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nconnection: te, close\r\n\r\n";
+    client.send(request).await;
+    assert_eq!(client.head().await.header("trailer"), Some("x-sum"));
+    assert_eq!(client.rest().await, b"2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_its_upstream_back() {
+    let (upstream, gateway) = world().await;
+    let length = 256 * 1024 * 1024;
+    upstream.reply(Reply::Flood(length));
+    let mut slow = Client::connect(gateway.address()).await;
+    slow.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(slow.head().await.status, 200);
+    // Time enough for all of it to come through, were it not held back; measured in work of the same gateway.
+    let mut other = Client::connect(gateway.address()).await;
+    for _ in 0..500 {
+        assert_eq!(other.get("/").await.status, 200);
+    }
+    let taken = upstream.flooded();
+    assert!(taken < length / 4, "{taken} bytes were taken from the upstream and none by the client");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_takes_its_upstream_connection_with_it() {
     let (upstream, gateway) = world().await;
     let (_never, gate) = watch::channel(false);
@@ -318,16 +380,6 @@ async fn a_body_that_comes_too_slowly_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_its_framing_is_the_clients_fault() {
-    let (upstream, gateway) = world().await;
-    let mut client = Client::connect(gateway.address()).await;
-    let answer = client.ask("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
-    assert_eq!((answer.status, answer.code().as_str()), (400, "request_malformed"));
-    assert_eq!(answer.header("connection"), Some("close"));
-    assert!(upstream.requests().iter().all(|request| !request.whole));
-}
-
-#[tokio::test]
 async fn a_client_that_expects_100_is_told_to_go_on_only_by_the_upstreams_need() {
     let (upstream, gateway) = world().await;
     let mut client = Client::connect(gateway.address()).await;
@@ -361,6 +413,12 @@ async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
     }
     let series = "bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"head_timeout\"}";
     gateway.counted(series, 2.0).await;
+
+    // A head that begins in the same bytes that end the one before.
+    let mut client = Client::connect(gateway.address()).await;
+    assert_eq!(client.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HT").await.status, 200);
+    assert_eq!(client.rest().await, b"");
+    gateway.counted(series, 3.0).await;
 }
 
 #[tokio::test]
@@ -412,16 +470,35 @@ async fn what_the_parser_cannot_read_gets_a_bare_answer_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_head_within_the_parsers_reach_is_refused_in_full() {
+async fn a_refusal_has_the_form_that_its_caller_reads() {
     let (upstream, gateway) = world().await;
-    let many: String = (0..100).map(|number| format!("x-{number}: 1\r\n")).collect();
-    for fields in [many, format!("x: {}\r\n", "a".repeat(40_000))] {
-        let mut client = Client::connect(gateway.address()).await;
-        let answer = client.ask(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n")).await;
-        assert_eq!((answer.status, answer.code().as_str()), (431, "head_too_large"));
-        assert_eq!(answer.header("connection"), Some("close"));
-    }
-    assert_eq!(upstream.opened(), 0);
+    let mut client = Client::connect(gateway.address()).await;
+    let problem = client.get("/a//b").await;
+    let id = problem.header("x-request-id").unwrap();
+    let expected = serde_json::json!({
+        "type": "urn:bearward:code:path_ambiguous",
+        "title": "The path is ambiguous",
+        "status": 400,
+        "detail": "The path can be read in two ways; send it without dot segments, double slashes, parameters and encoded delimiters.",
+        "code": "path_ambiguous",
+        "request_id": id,
+    });
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&problem.body).unwrap(), expected);
+    assert_eq!(id.len(), 32);
+    let fields = ["content-type", "cache-control", "connection", "www-authenticate"].map(|name| problem.header(name));
+    assert_eq!((problem.status, fields), (400, [Some("application/problem+json"), Some("no-store"), None, None]));
+
+    let head = client.ask("HEAD /a//b HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!((head.status, head.header("content-length")), (400, Some(problem.body.len().to_string().as_str())));
+    assert_eq!(client.get("/").await.status, 200, "a refused HEAD has no body");
+
+    let mut http2 = Http2::connect(gateway.address()).await;
+    let request = Request::post("http://a/p.S//M").header("content-type", "application/grpc+proto");
+    let grpc = http2.ask(request.body(Full::default()).unwrap()).await;
+    let fields = ["content-type", "grpc-status", "grpc-message"].map(|name| grpc.header(name));
+    let message = expected["detail"].as_str();
+    assert_eq!((grpc.status, fields, grpc.text()), (200, [Some("application/grpc"), Some("3"), message], ""));
+    assert_eq!(upstream.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -463,9 +540,18 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_no_more() {
     busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     upstream.request(1).await;
 
+    let mut http2 = Http2::connect(gateway.address()).await;
+    assert_eq!(http2.ask(Request::get("http://a/").body(Full::default()).unwrap()).await.status, 200);
+    let mut begun = Client::connect(gateway.address()).await;
+    assert_eq!(begun.get("/").await.status, 200);
+    begun.send("GET / HTTP/1.1\r\n").await;
+
     let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
     let clients = async {
         assert_eq!(idle.rest().await, b"", "an idle connection ends");
+        http2.closed().await;
+        begun.send("host: a\r\n\r\n").await;
+        assert_eq!(begun.answer().await.header("connection"), Some("close"), "a request that had begun is answered");
         let mut admin = Client::connect(gateway.admin_address()).await;
         let ready = admin.get("/readyz").await;
         assert_eq!(ready.status, 503);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::link::Lease;
+use super::pool::Lease;
 
 /// An upstream's body, passed on frame by frame: it is read only as fast as it is polled.
 pub struct Answer<B> {

@@ -22,7 +22,7 @@ pub struct Binary {
 }
 
 impl Binary {
-    /// Starts the gateway. The configuration must say `format = "text"`, and port 0 where any will do.
+    /// Starts the gateway. The configuration says port 0 where any will do, and must not silence `info`.
     pub fn start(config: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("config.toml");
@@ -43,9 +43,10 @@ impl Binary {
         let (mut address, mut admin) = (None, None);
         while address.is_none() || admin.is_none() {
             let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("the gateway does not listen:\n{told}") };
-            if let Some((before, found)) = line.split_once("listening address=") {
-                let found = Some(found.trim().parse().unwrap());
-                if before.ends_with("admin ") { admin = found } else { address = found }
+            match listening(&line) {
+                Some((true, found)) => admin = Some(found),
+                Some((false, found)) => address = Some(found),
+                None => {}
             }
             told.push_str(&line);
         }
@@ -53,9 +54,19 @@ impl Binary {
     }
 
     /// Sends SIGTERM and waits for the end: how it ended, and all that it wrote.
-    pub fn terminate(mut self) -> (ExitStatus, String) {
+    pub fn terminate(self) -> (ExitStatus, String) {
+        self.signal();
+        self.wait()
+    }
+
+    /// Sends SIGTERM.
+    pub fn signal(&self) {
         let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Waits for the end: how it ended, and all that it wrote.
+    pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.process.wait().unwrap();
         let written = self.output.drain(..).map(|reader| reader.join().unwrap()).collect();
         (status, written)
@@ -68,6 +79,20 @@ impl Drop for Binary {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The address that a log line of either format tells, and whether it is the admin listener's.
+fn listening(line: &str) -> Option<(bool, SocketAddr)> {
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
+        let admin = match line["message"].as_str()? {
+            "listening" => false,
+            "admin listening" => true,
+            _ => return None,
+        };
+        return Some((admin, line["address"].as_str()?.parse().unwrap()));
+    }
+    let (before, address) = line.split_once("listening address=")?;
+    Some((before.ends_with("admin "), address.trim().parse().unwrap()))
 }
 
 /// Reads a pipe to its end, so that the process never waits for it.

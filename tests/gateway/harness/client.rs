@@ -65,6 +65,11 @@ impl Client {
         self.stream.write_all(bytes).await.is_ok()
     }
 
+    /// Says that nothing more will be sent.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Sends a request and reads its answer.
     pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         let head_only = request.as_ref().starts_with(b"HEAD ");
@@ -116,6 +121,15 @@ impl Client {
             answer.body = std::mem::take(&mut self.buffer);
         }
         answer
+    }
+
+    /// Reads answers until the connection ends.
+    pub async fn answers(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        while !self.buffer.is_empty() || self.more().await {
+            answers.push(self.answer().await);
+        }
+        answers
     }
 
     /// Reads so many bytes.

@@ -1,16 +1,39 @@
 //! The gateway itself, in this process: a configuration as an operator writes it, on free ports.
 
+use std::io::{Result, Write};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bearward::config::Config;
 use bearward::gateway::request_body::Pace;
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::{self, metrics};
 use bearward::telemetry::Telemetry;
+use bearward::telemetry::access::{AccessLog, Refused, Settings};
+use bearward::telemetry::log::Format;
 use tokio::runtime::Handle;
 
 /// A running gateway. Dropped, it stops at once.
-pub struct Served(assembly::Served);
+pub struct Served {
+    server: assembly::Served,
+    lines: Kept,
+}
+
+/// Access lines, kept instead of written.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
 
 impl Served {
     /// A gateway of this configuration with one worker, its addresses replaced by free ones on loopback.
@@ -28,7 +51,8 @@ impl Served {
         Self::start_with(toml, clock, Pace::default())
     }
 
-    fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
+    /// The same, with both.
+    pub fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bearward.toml");
         std::fs::write(&path, toml).unwrap();
@@ -38,26 +62,38 @@ impl Served {
         config.server.listen = vec![loopback];
         config.admin.listen = loopback;
         config.server.workers = 1;
-        let telemetry = Telemetry { metrics: metrics(&config).unwrap(), access: None };
-        Self(assembly::Served::start(config, telemetry, clock, pace, &Handle::current()).unwrap())
+        let metrics = metrics(&config).unwrap();
+        let lines = Kept::default();
+        let settings = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
+        let access = AccessLog::start(settings, lines.clone(), metrics.access_lines_dropped()).unwrap();
+        let telemetry = Telemetry { metrics, access: Some(access) };
+        let server = assembly::Served::start(config, telemetry, clock, pace, &Handle::current()).unwrap();
+        Self { server, lines }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.0.addresses()[0]
+        self.server.addresses()[0]
     }
 
     pub fn admin_address(&self) -> SocketAddr {
-        self.0.admin_address()
+        self.server.admin_address()
     }
 
     /// What all workers share.
     pub fn shared(&self) -> &bearward::gateway::Shared {
-        self.0.shared()
+        self.server.shared()
+    }
+
+    /// The access lines of the requests that are counted by now.
+    pub fn access_lines(&self) -> Vec<String> {
+        let access = self.shared().telemetry().access.as_ref().unwrap();
+        access.flush(Duration::from_secs(30));
+        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// The server, to be drained or stopped.
     pub fn running(&self) -> &bearward::server::Running {
-        self.0.running()
+        self.server.running()
     }
 
     /// Returns once a sample of `/metrics` has this value. What is counted at a connection's end is counted a moment after
@@ -68,7 +104,7 @@ impl Served {
                 tokio::task::yield_now().await;
             }
         };
-        let patience = std::time::Duration::from_secs(30);
+        let patience = Duration::from_secs(30);
         let counted = tokio::time::timeout(patience, sampled).await;
         assert!(counted.is_ok(), "{series} is {:?}, not {value}", self.sample(series));
     }

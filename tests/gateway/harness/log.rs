@@ -28,6 +28,17 @@ pub fn lines_with(part: &str) -> Vec<String> {
     lines.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
 }
 
+/// How much has been logged so far, for [`since`].
+pub fn mark() -> usize {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner).len()
+}
+
+/// What all tests have logged since that mark.
+pub fn since(mark: usize) -> String {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8(lines[mark..].to_vec()).expect("log lines are UTF-8")
+}
+
 struct Lines;
 
 impl Write for Lines {

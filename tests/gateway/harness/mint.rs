@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
@@ -13,7 +14,7 @@ use aws_lc_rs::signature::{
 };
 use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 /// What a key pair is of.
@@ -110,6 +111,41 @@ impl Key {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": base64(pair.public_key().as_ref()) })
             }
         }
+    }
+
+    /// The public key in every form in which somebody could take it for an HMAC secret.
+    pub fn public_encodings(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let (raw, spki): (&[u8], PublicKeyX509Der<'_>) = match self.pair {
+            Pair::Rsa(pair) => (pair.public_key().as_ref(), pair.public_key().as_der().unwrap()),
+            Pair::Ec(pair) => (pair.public_key().as_ref(), pair.public_key().as_der().unwrap()),
+            Pair::Ed25519(pair) => (pair.public_key().as_ref(), pair.public_key().as_der().unwrap()),
+        };
+        let pem = |label: &str, der: &[u8]| {
+            let text = STANDARD.encode(der);
+            let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+        };
+        let spki_pem = pem("PUBLIC KEY", spki.as_ref());
+        let mut encodings = vec![
+            ("PEM", spki_pem.clone().into_bytes()),
+            ("PEM without the final newline", spki_pem.trim_end().as_bytes().to_vec()),
+            ("PEM with CRLF", spki_pem.replace('\n', "\r\n").into_bytes()),
+            ("DER", spki.as_ref().to_vec()),
+            ("base64 of the DER", STANDARD.encode(spki.as_ref()).into_bytes()),
+            ("JWK text", self.jwk().to_string().into_bytes()),
+            ("JWK text without kid and use", self.public().to_string().into_bytes()),
+            ("JWK Set text", jwk_set(&[*self]).to_string().into_bytes()),
+            ("PKCS#1 DER, point or bytes", raw.to_vec()),
+            ("PKCS#1 PEM", pem("RSA PUBLIC KEY", raw).into_bytes()),
+            ("nothing", Vec::new()),
+        ];
+        for member in ["n", "x"] {
+            if let Some(text) = self.public()[member].as_str() {
+                encodings.push(("modulus or coordinate, bytes", URL_SAFE_NO_PAD.decode(text).unwrap()));
+                encodings.push(("modulus or coordinate, text", text.as_bytes().to_vec()));
+            }
+        }
+        encodings
     }
 
     /// A header as an issuer of RFC 9068 writes it.

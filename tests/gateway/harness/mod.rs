@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod client;
+pub mod frames;
 pub mod gateway;
 pub mod issuer;
 pub mod log;

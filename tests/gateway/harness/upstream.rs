@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Recorded {
     /// The number of its connection, from 0.
     pub connection: usize,
+    /// The request line and the fields, each byte of them, to the empty line.
+    pub head: Vec<u8>,
     /// The request line.
     pub line: String,
     /// The fields in their order, names as sent.
@@ -31,6 +33,15 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    fn of(connection: usize, head: Vec<u8>) -> Self {
+        let text = String::from_utf8_lossy(&head);
+        let mut lines = text.split("\r\n");
+        let line = lines.next().unwrap_or_default().to_owned();
+        let fields = lines.filter_map(|line| line.split_once(':'));
+        let headers = fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+        Self { connection, line, headers, head, body: Vec::new(), whole: false }
+    }
+
     /// The values of a field.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -56,6 +67,8 @@ pub enum Reply {
     Reset(Vec<u8>),
     /// These bytes before the request's body is read.
     Early(Vec<u8>),
+    /// 200 with a body of so many bytes, which are counted as they are taken.
+    Flood(usize),
     /// These bytes once the watch shows true.
     Held(watch::Receiver<bool>, Vec<u8>),
 }
@@ -84,6 +97,7 @@ struct Seen {
     requests: Vec<Recorded>,
     opened: usize,
     closed: usize,
+    flooded: usize,
 }
 
 impl Upstream {
@@ -127,9 +141,19 @@ impl Upstream {
         self.shared.seen.borrow().requests.clone()
     }
 
+    /// The number of requests so far.
+    pub fn count(&self) -> usize {
+        self.shared.seen.borrow().requests.len()
+    }
+
     /// The number of connections that were opened.
     pub fn opened(&self) -> usize {
         self.shared.seen.borrow().opened
+    }
+
+    /// How many bytes of floods were taken.
+    pub fn flooded(&self) -> usize {
+        self.shared.seen.borrow().flooded
     }
 
     /// The request of that number, from 0, once it is there.
@@ -157,9 +181,9 @@ impl Drop for Upstream {
 
 async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     let mut buffer = Vec::new();
-    while let Some((line, headers)) = head(&mut stream, &mut buffer).await {
+    while let Some(head) = head(&mut stream, &mut buffer).await {
         let reply = shared.replies.lock().unwrap().pop_front().unwrap_or_else(|| Reply::ok("ok"));
-        let mut recorded = Recorded { connection, line, headers, body: Vec::new(), whole: false };
+        let mut recorded = Recorded::of(connection, head);
         if let Reply::Early(bytes) = &reply {
             let _ = stream.write_all(bytes).await;
         }
@@ -186,6 +210,17 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
                 return;
             }
+            Reply::Flood(length) => {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+                let piece = vec![b'x'; 64 * 1024];
+                for _ in 0..length / piece.len() {
+                    if stream.write_all(&piece).await.is_err() {
+                        return;
+                    }
+                    shared.seen.send_modify(|seen| seen.flooded += piece.len());
+                }
+            }
             Reply::Held(mut gate, bytes) => {
                 let _ = gate.wait_for(|open| *open).await;
                 let _ = stream.write_all(&bytes).await;
@@ -195,21 +230,15 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
 }
 
 /// A request line and its fields; none at the connection's end.
-async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Vec<(String, String)>)> {
-    let end = loop {
+async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    loop {
         if let Some(at) = find(buffer, b"\r\n\r\n") {
-            break at;
+            return Some(buffer.drain(..at + 4).collect());
         }
         if !more(stream, buffer).await {
             return None;
         }
-    };
-    let text = String::from_utf8_lossy(&buffer[..end]).into_owned();
-    buffer.drain(..end + 4);
-    let mut lines = text.split("\r\n");
-    let line = lines.next().unwrap_or_default().to_owned();
-    let fields = lines.filter_map(|line| line.split_once(':'));
-    Some((line, fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()))
+    }
 }
 
 /// Reads a body; false where the connection ended first.

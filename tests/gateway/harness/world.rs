@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use super::client::{Answer, Client};
 use super::gateway::Served;
-use super::issuer::Issuer;
+use super::issuer::{Answer as IssuerAnswer, Document, Issuer};
 use super::mint::Key;
 use super::upstream::Upstream;
 
 /// The audience of the usual policy.
 pub const AUDIENCE: &str = "https://api.example.com";
+
+/// The name of the usual key.
+const KID: &str = "key-1";
 
 /// Issuer, upstream and gateway. The gateway's clock stands still until `hands` move it.
 pub struct World {
@@ -32,18 +35,48 @@ impl World {
 
     /// The same with further lines in the issuer's section, and further sections at the end.
     pub async fn configured(issuer_lines: &str, sections: &str) -> Self {
-        let usual = format!(
+        Self::routed(issuer_lines, &Self::usual(sections)).await
+    }
+
+    /// The usual world whose issuer publishes these JWKs beside its own key.
+    pub async fn publishing(jwks: Vec<Value>) -> Self {
+        Self::publishing_configured("", jwks).await
+    }
+
+    /// The same with further lines in the issuer's section.
+    pub async fn publishing_configured(issuer_lines: &str, jwks: Vec<Value>) -> Self {
+        Self::began(Self::issuer(jwks).await, issuer_lines, &Self::usual("")).await
+    }
+
+    /// The usual world whose issuer holds back its answers until it is told to release them.
+    pub async fn start_with_held_keys() -> Self {
+        let issuer = Self::issuer(Vec::new()).await;
+        issuer.hold();
+        Self::began(issuer, "", &Self::usual("")).await
+    }
+
+    fn usual(sections: &str) -> String {
+        format!(
             "[[routes]]\nname = \"usual\"\npath = \"/*\"\nupstream = \"api\"\npolicy = \"usual\"\n\n\
              [policies.usual]\naudience = [\"{AUDIENCE}\"]\nscopes = [\"read\"]\n\n\
              [[routes]]\nname = \"open\"\npath = \"/open\"\nupstream = \"api\"\npolicy = \"public\"\n\n{sections}"
-        );
-        Self::routed(issuer_lines, &usual).await
+        )
     }
 
     /// The issuer `main` with further lines and the upstream `api`; routes and policies are the test's own.
     pub async fn routed(issuer_lines: &str, sections: &str) -> Self {
-        let key = Key::rsa("key-1");
-        let issuer = Issuer::start(std::slice::from_ref(&key)).await;
+        Self::began(Self::issuer(Vec::new()).await, issuer_lines, sections).await
+    }
+
+    /// An issuer of the usual key and these.
+    async fn issuer(mut jwks: Vec<Value>) -> Issuer {
+        jwks.push(Key::rsa(KID).jwk());
+        let issuer = Issuer::start(&[]).await;
+        issuer.answer(Document::Keys, IssuerAnswer::json(&json!({ "keys": jwks })));
+        issuer
+    }
+
+    async fn began(issuer: Issuer, issuer_lines: &str, sections: &str) -> Self {
         let upstream = Upstream::start().await;
         let toml = format!(
             "[issuers.main]\nissuer = \"{}\"\n{issuer_lines}\n\n\
@@ -55,7 +88,7 @@ impl World {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now));
         let gateway = Served::timed(&toml, clock);
-        Self { issuer, upstream, gateway, key, hands, now }
+        Self { issuer, upstream, gateway, key: Key::rsa(KID), hands, now }
     }
 
     /// The gateway's time at its start, in seconds since 1970.
@@ -65,7 +98,7 @@ impl World {
 
     /// The header of a good access token.
     pub fn header(&self) -> Value {
-        json!({ "alg": "RS256", "kid": "key-1", "typ": "at+jwt" })
+        json!({ "alg": "RS256", "kid": KID, "typ": "at+jwt" })
     }
 
     /// The claims of a good access token.
@@ -95,6 +128,16 @@ impl World {
     /// A token whose header is the good one but for these; null removes a member.
     pub fn token_headed(&self, changes: &Value) -> String {
         self.key.sign(&merged(self.header(), changes), &self.claims())
+    }
+
+    /// A token of this very header and these very claims, members that are null among them.
+    pub fn token_of(&self, header: &Value, claims: &Value) -> String {
+        self.token_of_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// A token of these very texts, signed with RS256 whatever they say.
+    pub fn token_of_text(&self, header: &str, claims: &str) -> String {
+        self.key.sign_raw("RS256", header.as_bytes(), claims.as_bytes())
     }
 
     /// The answer to `GET /orders` with this token, on a connection of its own.

@@ -1,0 +1,69 @@
+//! Proven tokens: a signature that was verified is not verified again.
+//!
+//! 1. A token is found by a hash that is seeded at random, and then compared whole: a collision admits nobody.
+//! 2. What is remembered is what was signed and by which key, never a verdict: issuer, kind, algorithm, time, proof and the
+//!    policy are judged again on every hit, by the same rules as on a miss.
+//! 3. A hit counts only while that key is in the issuer's current set, so a key that leaves takes its tokens with it.
+//! 4. The memory is bounded in bytes; what was used least goes first.
+
+use std::collections::hash_map::RandomState;
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use crate::policy::issuer::{Issuer, IssuerId};
+use crate::policy::jwt::SignedClaims;
+use crate::remote::jwks::KeySets;
+
+/// How many bytes proven tokens may take, with what they say.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a token takes beside its own text: its decoded claims are about twice that, and the entry itself some hundred bytes.
+fn weight(token: &str) -> u32 {
+    u32::try_from(token.len()).unwrap_or(u32::MAX).saturating_mul(3).saturating_add(512)
+}
+
+/// The tokens that were proven, by their text.
+pub(super) struct Verified(Cache<Arc<str>, Proven>);
+
+/// What was proven of a token.
+#[derive(Clone)]
+struct Proven {
+    issuer: IssuerId,
+    signed: Arc<SignedClaims>,
+}
+
+impl Default for Verified {
+    fn default() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(MAX_BYTES)
+                .weigher(|token: &Arc<str>, _| weight(token))
+                .build_with_hasher(RandomState::new()),
+        )
+    }
+}
+
+impl Verified {
+    /// What that token says, where its signature was verified with a key that its issuer still has.
+    pub(super) fn find(
+        &self,
+        token: &str,
+        keys: &KeySets,
+        issuers: &[Issuer],
+    ) -> Option<(IssuerId, Arc<SignedClaims>)> {
+        let Proven { issuer, signed } = self.0.get(token)?;
+        let header = &signed.contents().header;
+        let algorithm = header.algorithm()?;
+        let still_there = match &issuers.get(issuer.0)?.hmac_secret {
+            Some(secret) => secret.key().thumbprint() == signed.key() && secret.key().fits(algorithm),
+            None => keys.current(issuer)?.has(signed.key(), header.kid(), algorithm),
+        };
+        still_there.then_some((issuer, signed))
+    }
+
+    /// Remembers a token.
+    pub(super) fn remember(&self, token: &str, issuer: IssuerId, signed: &Arc<SignedClaims>) {
+        self.0.insert(token.into(), Proven { issuer, signed: Arc::clone(signed) });
+    }
+}

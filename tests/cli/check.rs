@@ -1,0 +1,81 @@
+//! `bearward check`: every fault at once, or the effective policy of every route.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::{Files, bearward, bearward_with, text};
+
+const GOOD: &str = r#"
+[issuers.main]
+issuer = "https://tenant.eu.auth0.com/"
+dialect = "auth0"
+
+[[routes]]
+path = "/*"
+upstream = "http://127.0.0.1:3000"
+policy = { audience = ["https://api.example.com"] }
+"#;
+
+#[test]
+fn a_good_file_is_told_as_it_works() {
+    let files = Files::new();
+    let config = files.write("bearward.toml", GOOD);
+    let done = bearward(&["check", "--config", text(&config)]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    let expected = "\
+route /*
+  takes      any method /*
+  goes to    http://127.0.0.1:3000
+  issuer     main
+  audience   https://api.example.com
+
+issuer main
+  iss        https://tenant.eu.auth0.com/
+  dialect    auth0
+  signs with RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
+  keys       discovered at https://tenant.eu.auth0.com/.well-known/openid-configuration
+
+";
+    assert_eq!(done.out, expected);
+
+    let json = bearward(&["check", "--json", "--config", text(&config)]);
+    assert_eq!((json.code, json.err.as_str()), (0, ""));
+    let told = json.json();
+    assert_eq!(told["report"]["faults"], 0);
+    assert_eq!(told["configuration"]["routes"][0]["policy"]["audience"], json!(["https://api.example.com"]));
+    assert_eq!(told["configuration"]["issuers"][0]["dialect"], "auth0");
+
+    let by_environment = bearward_with(&["check"], &[("BEARWARD_CONFIG", &config)], "");
+    assert_eq!((by_environment.code, by_environment.out), (0, done.out));
+}
+
+#[test]
+fn a_file_with_ten_faults_reports_ten() {
+    let ten = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/ten.toml");
+    let done = bearward(&["check", "--config", text(&ten)]);
+    assert_eq!((done.code, done.out.as_str()), (2, ""));
+    assert_eq!(done.err.lines().filter(|line| line.starts_with("error: ")).count(), 10, "{}", done.err);
+    assert_eq!(done.err.lines().filter(|line| line.contains("= help: ")).count(), 10, "{}", done.err);
+    assert!(done.err.ends_with("10 faults: the file is refused\n"), "{}", done.err);
+
+    let json = bearward(&["check", "--json", "--config", text(&ten)]);
+    assert_eq!((json.code, json.err.as_str()), (2, ""));
+    let told = json.json();
+    assert_eq!(told["report"]["faults"], 10);
+    assert!(told.get("configuration").is_none());
+    for problem in told["report"]["problems"].as_array().unwrap() {
+        assert!(problem["line"].is_u64() && problem["column"].is_u64(), "{problem}");
+        assert!(problem["what"].is_string() && problem["help"].is_string(), "{problem}");
+    }
+}
+
+#[test]
+fn a_warning_is_no_fault() {
+    let files = Files::new();
+    let config = files.write("bearward.toml", &GOOD.replace("auth0\"", "evidence\""));
+    let done = bearward(&["check", "--config", text(&config)]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.err.contains("warning: dialect `evidence` without `known_clients`"), "{}", done.err);
+    assert!(done.out.contains("dialect    evidence"), "{}", done.out);
+}

@@ -1,0 +1,75 @@
+//! What holds of the command line as a whole, and the demo.
+
+use crate::{Files, bearward};
+
+#[test]
+fn the_version_is_the_crates() {
+    let done = bearward(&["--version"]);
+    assert_eq!((done.code, done.out), (0, format!("bearward {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn help_names_every_command_and_its_options() {
+    let done = bearward(&["--help"]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    for command in ["run", "check", "explain", "demo"] {
+        assert!(done.out.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{}", done.out);
+    }
+    for (command, options) in [
+        ("run", &["--config", "BEARWARD_CONFIG"][..]),
+        ("check", &["--config", "BEARWARD_CONFIG", "--json"]),
+        ("explain", &["--config", "--method", "--url", "--token-file", "--header", "--online", "--json"]),
+        ("demo", &["--dialect", "--check"]),
+    ] {
+        let done = bearward(&[command, "--help"]);
+        assert_eq!(done.code, 0);
+        assert!(options.iter().all(|option| done.out.contains(option)), "{command}: {}", done.out);
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_with_exit_code_2() {
+    let files = Files::new();
+    let missing = files.0.path().join("missing.toml");
+    for arguments in [
+        &[][..],
+        &["serve"],
+        &["run"],
+        &["run", "--config"],
+        &["check", "--config", missing.to_str().unwrap()],
+        &["run", "--config", missing.to_str().unwrap()],
+        &["explain", "--config", missing.to_str().unwrap(), "--url", "http://a/"],
+        &["explain", "--config", missing.to_str().unwrap()],
+        &["demo", "--dialect", "nonsense"],
+        &["demo", "--dialect", "nonsense", "--check"],
+    ] {
+        let done = bearward(arguments);
+        assert_eq!((done.code, done.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!done.err.is_empty(), "{arguments:?}");
+    }
+    let done = bearward(&["demo", "--dialect", "nonsense"]);
+    assert!(done.err.contains("\"nonsense\"") && done.err.contains("auth0"), "{}", done.err);
+}
+
+#[test]
+fn the_demo_checks_itself() {
+    let done = bearward(&["demo", "--check", "--dialect", "auth0"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let lines: Vec<_> = done.out.lines().collect();
+    let (last, outcomes) = lines.split_last().unwrap();
+    assert_eq!(*last, format!("{0} of {0} outcomes are as told", outcomes.len()));
+    assert!(outcomes.iter().all(|line| line.starts_with("ok    auth0: ")), "{}", done.out);
+    for code in ["id_token_presented", "token_expired", "audience_wrong", "scope_insufficient", "signature_invalid"] {
+        assert!(outcomes.iter().any(|line| line.contains(code)), "{code}: {}", done.out);
+    }
+}
+
+/// Without a dialect every one of them is tried.
+#[test]
+fn the_demo_checks_every_dialect() {
+    let done = bearward(&["demo", "--check"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    for dialect in ["rfc9068", "forgerock", "forgerock-express", "genauth", "auth0"] {
+        assert!(done.out.contains(&format!("ok    {dialect}: an access token: 200")), "{dialect}: {}", done.out);
+    }
+}

@@ -1,0 +1,150 @@
+//! `bearward run`: from its first line to its last.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::harness::binary::Binary;
+use crate::harness::client::Client;
+use crate::harness::upstream::{Reply, Upstream};
+use crate::{Files, bearward, text};
+
+/// Everything is public, so that no issuer is needed.
+fn config(upstream: &Upstream, drain: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 2\ndrain = {drain}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[routes]]\nname = \"open\"\npath = \"/open/*\"\nupstream = \"{}\"\npolicy = \"public\"\n",
+        upstream.url()
+    )
+}
+
+#[tokio::test]
+async fn a_signal_lets_requests_end_and_then_the_process() {
+    let upstream = Upstream::start().await;
+    let gateway = Binary::start(&config(&upstream, r#"{ delay = "0s", timeout = "10m" }"#));
+    let mut client = Client::connect(gateway.address).await;
+    assert_eq!(client.get("/open/1?secret=2").await.text(), "ok");
+    assert_eq!(client.get("/nowhere").await.code(), "route_unknown");
+    let (open, gate) = watch::channel(false);
+    upstream.reply(Reply::Held(gate, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()));
+    client.send("GET /open/2 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    upstream.request(1).await;
+
+    let mut admin = Client::connect(gateway.admin).await;
+    assert_eq!(admin.get("/readyz").await.status, 200);
+    gateway.signal();
+    let unready = loop {
+        let answer = admin.get("/readyz").await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(unready.status, 503);
+    assert!(unready.text().contains("draining"), "{}", unready.text());
+    open.send(true).unwrap();
+    let late = client.answer().await;
+    assert_eq!((late.status, late.text(), late.header("connection")), (200, "late", Some("close")));
+    let (status, written) = gateway.wait();
+    assert_eq!(status.code(), Some(0), "{written}");
+
+    let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let access: Vec<_> = lines.iter().filter(|line| line.get("http.request.method").is_some()).collect();
+    // What the gateway itself says is on standard error, which the harness appends.
+    assert!(lines.iter().take(access.len()).eq(access.iter().copied()), "{written}");
+    let paths: Vec<_> = access.iter().map(|line| line["url.path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/open/1", "/nowhere", "/open/2"], "without the query");
+    for line in &access {
+        access_line(line);
+    }
+    let told = |number: usize, name: &str| access[number][name].clone();
+    assert_eq!((told(0, "http.response.status_code"), told(0, "outcome")), (json!(200), json!("anonymous")));
+    assert_eq!((told(0, "http.route"), told(0, "code"), told(0, "issuer")), (json!("open"), Value::Null, Value::Null));
+    assert_eq!((told(1, "outcome"), told(1, "code")), (json!("refused"), json!("route_unknown")));
+    let messages: Vec<_> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+    for message in ["listening", "admin listening", "serving", "request refused", "draining", "stopped"] {
+        assert!(messages.contains(&message), "{message}: {written}");
+    }
+}
+
+/// The fields of the contract, all of them, and no other.
+fn access_line(line: &Value) {
+    let mut names: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let mut expected = [
+        "timestamp",
+        "http.request.method",
+        "url.path",
+        "http.route",
+        "http.response.status_code",
+        "client.address",
+        "duration_ms",
+        "request_id",
+        "outcome",
+        "code",
+        "issuer",
+        "trace_id",
+    ];
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(
+        (line["http.request.method"].as_str(), line["client.address"].as_str()),
+        (Some("GET"), Some("127.0.0.1"))
+    );
+    assert!(
+        line["duration_ms"].as_f64().unwrap() > 0.0 && line["timestamp"].as_str().unwrap().ends_with('Z'),
+        "{line}"
+    );
+    for id in ["request_id", "trace_id"] {
+        assert_eq!(line[id].as_str().unwrap().len(), 32, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let upstream = Upstream::start().await;
+    // Neither of these times may be awaited.
+    let gateway = Binary::start(&config(&upstream, r#"{ delay = "10m", timeout = "10m" }"#));
+    upstream.reply(Reply::Stall(Vec::new()));
+    let mut client = Client::connect(gateway.address).await;
+    client.send("GET /open/1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    upstream.request(0).await;
+    let mut admin = Client::connect(gateway.admin).await;
+    gateway.signal();
+    while admin.get("/readyz").await.status == 200 {}
+    // Within the delay new clients are still served.
+    assert_eq!(Client::connect(gateway.address).await.get("/open/2").await.status, 200);
+    gateway.signal();
+    assert_eq!(client.rest().await, b"", "cut off");
+    let (status, written) = gateway.wait();
+    assert_eq!(status.code(), Some(1), "a request was cut off: {written}");
+}
+
+#[test]
+fn a_wrong_file_is_reported_whole_and_nothing_starts() {
+    let files = Files::new();
+    let config = files.write("bearward.toml", "[server]\nlisten = 1\nworker = 2\n");
+    let done = bearward(&["run", "--config", text(&config)]);
+    assert_eq!((done.code, done.out.as_str()), (2, ""));
+    assert!(done.err.contains("bearward.toml:2:10") && done.err.contains("bearward.toml:3:1"), "{}", done.err);
+    assert!(done.err.contains("did you mean `workers`?"), "{}", done.err);
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let files = Files::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (listen, admin) in
+        [(address.to_string(), "127.0.0.1:0".to_owned()), ("127.0.0.1:0".to_owned(), address.to_string())]
+    {
+        let config = format!(
+            "[server]\nlisten = {listen:?}\n[admin]\nlisten = {admin:?}\n\
+             [[routes]]\npath = \"/*\"\nupstream = \"http://127.0.0.1:1\"\npolicy = \"public\"\n"
+        );
+        let config = files.write("bearward.toml", &config);
+        let done = bearward(&["run", "--config", text(&config)]);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+        assert!(done.err.contains(&format!("error: cannot listen on {address}: ")), "{}", done.err);
+    }
+}
