@@ -18,10 +18,7 @@ pub struct Mention {
 }
 
 impl Mention {
-    pub fn starts_with(&self, names: &[&str]) -> bool {
-        self.names.len() >= names.len() && self.names.iter().zip(names).all(|(ours, theirs)| ours == theirs)
-    }
-
+    /// Whether these names stand in it side by side.
     pub fn holds(&self, names: &[&str]) -> bool {
         self.names.windows(names.len()).any(|window| window.iter().zip(names).all(|(ours, theirs)| ours == theirs))
     }

@@ -150,9 +150,10 @@ fn promtool_accepts(text: &str) {
     let mut promtool = match promtool {
         Ok(promtool) => promtool,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "a part that cannot run says so")]
-            eprintln!("NOT CHECKED: promtool cannot be started ({error}); Debian has it in the package `prometheus`");
             assert!(std::env::var_os("CI").is_none(), "promtool is needed in CI");
+            // Not by a macro: those are captured, and a test that did nothing must not look like one that did.
+            let line = format!("\nSKIPPED: promtool cannot be started ({error}); Debian has it in `prometheus`\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
             return;
         }
     };

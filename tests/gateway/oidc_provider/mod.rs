@@ -2,36 +2,32 @@
 //!
 //! `tests/run` installs the provider (npm `oidc-provider`) from the lockfile in `tests/oidc-provider`.
 
-mod api;
 mod browser;
 mod provider;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Method;
-use http::header::WWW_AUTHENTICATE;
-use serde_json::{Value, json};
-use url::Url;
+use serde_json::json;
 
-use self::api::Api;
-use self::browser::{Answer, Browser};
 use self::provider::{Provider, text};
 use crate::harness::binary::Binary;
+use crate::harness::client::{Answer, Client};
 use crate::harness::mint::Key;
+use crate::harness::upstream::Upstream;
 
 const API: &str = "https://es256.api.example";
 
 /// The provider, the gateway that trusts it, and the API behind.
 struct World {
     provider: Provider,
-    api: Api,
+    upstream: Upstream,
     gateway: Binary,
 }
 
 impl World {
     async fn start() -> Option<Self> {
         let provider = Provider::start()?;
-        let api = Api::start().await;
+        let upstream = Upstream::start().await;
         // No dialect: the provider marks its access tokens as RFC 9068 says.
         let gateway = Binary::start(&format!(
             r#"
@@ -65,37 +61,39 @@ impl World {
             policy = "read-orders"
             upstream = "orders"
             "#,
-            provider.issuer, api.url
+            provider.issuer,
+            upstream.url()
         ));
-        Some(Self { provider, api, gateway })
+        Some(Self { provider, upstream, gateway })
     }
 
     async fn send(&self, token: &str) -> Answer {
-        let url = Url::parse(&format!("http://{}/orders/1", self.gateway.address)).unwrap();
-        let authorization = format!("Bearer {token}");
-        Browser::default().send(Method::GET, &url, &[("authorization", &authorization)], String::new()).await
+        let mut client = Client::connect(self.gateway.address).await;
+        client
+            .ask(format!("GET /orders/1 HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer {token}\r\n\r\n"))
+            .await
     }
 
     /// The token reaches the API, which is told whose it is.
     async fn passes(&self, token: &str, user: &str, client: &str) {
+        let before = self.upstream.requests().len();
         let answer = self.send(token).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "the orders"));
-        let seen = self.api.take();
-        let [request] = seen.as_slice() else { panic!("{} requests reached the API", seen.len()) };
-        assert_eq!(request.uri.path(), "/orders/1");
-        assert_eq!(request.headers["x-user"], user);
-        assert_eq!(request.headers["x-client"], client);
+        assert_eq!((answer.status, answer.text()), (200, "ok"));
+        let seen = self.upstream.requests();
+        let [request] = &seen[before..] else { panic!("{} requests reached the API", seen.len() - before) };
+        assert_eq!(request.target(), "/orders/1");
+        assert_eq!((request.all("x-user"), request.all("x-client")), (vec![user], vec![client]));
     }
 
     /// The token is refused by this code, and the API hears nothing.
     async fn refused(&self, token: &str, status: u16, code: &str, challenge: &str) {
+        let before = self.upstream.requests().len();
         let answer = self.send(token).await;
-        let problem: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!((answer.status, problem["code"].as_str()), (status, Some(code)));
-        let told = answer.headers[WWW_AUTHENTICATE].to_str().unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (status, code));
+        let told = answer.header("www-authenticate").unwrap();
         assert!(told.starts_with(r#"Bearer realm="bearward""#) && told.contains(challenge), "{code}: {told}");
-        assert!(!answer.body.contains(token) && !told.contains(token), "{code}: the token is told back");
-        assert!(self.api.take().is_empty(), "{code}: the API was asked");
+        assert!(!answer.text().contains(token) && !told.contains(token), "{code}: the token is told back");
+        assert_eq!(self.upstream.requests().len(), before, "{code}: the API was asked");
     }
 }
 
@@ -139,8 +137,7 @@ async fn whatever_else_a_real_provider_issues_is_refused_by_its_name() {
     let good = text(&login, "access_token");
     world.passes(&good, "ada", "web").await;
 
-    let admin = Url::parse(&format!("http://{}/metrics", world.gateway.admin)).unwrap();
-    let metrics = Browser::default().send(Method::GET, &admin, &[], String::new()).await.body;
+    let metrics = Client::connect(world.gateway.admin).await.get("/metrics").await.text().to_owned();
     for code in ["id_token_presented", "audience_wrong", "scope_insufficient", "proof_required", "permitted"] {
         assert!(metrics.contains(&format!(r#"outcome="{code}""#)), "{code} is not counted:\n{metrics}");
     }
