@@ -3,7 +3,8 @@
 //! 1. A token is found by a hash that is seeded at random, and then compared whole: a collision admits nobody.
 //! 2. What is remembered is what was signed and by which key, never a verdict: issuer, kind, algorithm, time, proof and the
 //!    policy are judged again on every hit, by the same rules as on a miss.
-//! 3. A hit counts only while that key is in the issuer's current set, so a key that leaves takes its tokens with it.
+//! 3. A hit counts only while the issuer's current set would choose that key for the token, as it would on a miss; so a key
+//!    that leaves takes its tokens with it.
 //! 4. The memory is bounded in bytes; what was used least goes first.
 
 use std::collections::hash_map::RandomState;

@@ -97,10 +97,12 @@ impl JwkSet {
         &self.unusable
     }
 
-    /// Whether the set still has this very key for tokens with this `kid` and algorithm.
+    /// Whether [`JwkSet::select`] still gives this very key for a token with this `kid` and algorithm.
     pub fn has(&self, key: Thumbprint, kid: Option<&str>, algorithm: Algorithm) -> bool {
-        let named = |known: &Jwk| kid.is_none_or(|kid| known.kid() == Some(kid));
-        self.keys.iter().any(|known| known.thumbprint == key && named(known) && known.fits(algorithm))
+        match self.select(kid, algorithm) {
+            Selection::Keys(keys) => keys.iter().any(|known| known.thumbprint == key),
+            Selection::Unknown | Selection::Undecided | Selection::Misfit => false,
+        }
     }
 
     /// The keys that may have signed a token with this `kid` and algorithm.

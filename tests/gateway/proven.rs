@@ -82,13 +82,7 @@ async fn a_key_that_leaves_the_set_takes_its_tokens_with_it() {
     world.issuer.rotate(&[Key::p256("key-2")]);
     // The next refresh sees the new set; until then the old key is the issuer's.
     assert_eq!(world.get(&token).await.status, 200);
-    let fetched = world.issuer.requests(Document::Keys);
-    world.hands.advance(Duration::from_secs(300));
-    world.issuer.asked(Document::Keys, fetched + 1).await;
-    world
-        .gateway
-        .counted("bearward_jwks_fetches_total{issuer=\"main\",result=\"success\",trigger=\"refresh\"}", 1.0)
-        .await;
+    refreshed(&world).await;
     let answer = world.get(&token).await;
     assert_eq!((answer.status, answer.code().as_str()), (401, "key_unknown"));
 }
@@ -99,6 +93,25 @@ async fn the_same_key_under_another_kid_does_not_vouch() {
     let token = world.token();
     assert_eq!(world.get(&token).await.status, 200);
     world.issuer.rotate(&[world.key.named("renamed")]);
+    refreshed(&world).await;
+    let answer = world.get(&token).await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "key_unknown"), "as on a cold cache");
+}
+
+/// As on a cold cache, where nothing says which of them signed it.
+#[tokio::test]
+async fn a_token_without_a_kid_is_no_longer_vouched_for_once_several_keys_could_be_meant() {
+    let world = World::start().await;
+    let token = world.token_headed(&json!({ "kid": null }));
+    assert_eq!(world.get(&token).await.status, 200);
+    world.issuer.rotate(&[world.key, world.key.named("key-2")]);
+    refreshed(&world).await;
+    let answer = world.get(&token).await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "key_unknown"));
+}
+
+/// The gateway has fetched the key set once more, because its time had come.
+async fn refreshed(world: &World) {
     let fetched = world.issuer.requests(Document::Keys);
     world.hands.advance(Duration::from_secs(300));
     world.issuer.asked(Document::Keys, fetched + 1).await;
@@ -106,6 +119,4 @@ async fn the_same_key_under_another_kid_does_not_vouch() {
         .gateway
         .counted("bearward_jwks_fetches_total{issuer=\"main\",result=\"success\",trigger=\"refresh\"}", 1.0)
         .await;
-    let answer = world.get(&token).await;
-    assert_eq!((answer.status, answer.code().as_str()), (401, "key_unknown"), "as on a cold cache");
 }
