@@ -65,10 +65,19 @@ impl Scalar {
     fn equals(&self, value: &Json) -> bool {
         match (self, value) {
             (Self::String(wanted), Json::String(found)) => wanted == found,
-            (Self::Number(wanted), Json::Number(found)) => wanted == found || wanted.as_f64() == found.as_f64(),
+            (Self::Number(wanted), Json::Number(found)) => same_number(wanted, found),
             (Self::Bool(wanted), Json::Bool(found)) => wanted == found,
             (Self::String(_) | Self::Number(_) | Self::Bool(_), _) => false,
         }
+    }
+}
+
+/// By value: `1` is `1.0`. Whole numbers are compared exactly: as doubles, two long ids could be one.
+fn same_number(one: &Number, other: &Number) -> bool {
+    let whole = |number: &Number| number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    match (whole(one), whole(other)) {
+        (Some(one), Some(other)) => one == other,
+        (Some(_), None) | (None, Some(_)) | (None, None) => one.as_f64() == other.as_f64(),
     }
 }
 
@@ -234,5 +243,28 @@ impl Route {
             },
         )?;
         Ok(Permit { route: self, principal: Some(principal) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_by_value_and_long_ones_exactly() {
+        let number = |text: &str| Json::parse(text.as_bytes()).unwrap();
+        for (wanted, found, expected) in [
+            ("1", "1", true),
+            ("1", "1.0", true),
+            ("1.5", "1.5", true),
+            ("1", "2", false),
+            ("-1", "1", false),
+            ("9007199254740993", "9007199254740993", true),
+            ("9007199254740993", "9007199254740992", false),
+            ("9223372036854775807", "9223372036854775808", false),
+        ] {
+            let Json::Number(wanted) = number(wanted) else { unreachable!() };
+            assert_eq!(Scalar::Number(wanted.clone()).equals(&number(found)), expected, "{wanted}, {found}");
+        }
     }
 }
