@@ -136,6 +136,10 @@ fn method(text: &str) -> Result<Method, Wrong> {
     if !text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
         return Err(Wrong::new(format!("`{text}` is not a method"), suggest(text, known)));
     }
+    if matches!(text, "CONNECT" | "TRACE") {
+        let what = format!("no route can be for {text}: such a request never goes to an upstream");
+        return Err(Wrong::new(what, "leave it out; it is answered with 405 everywhere"));
+    }
     Method::from_bytes(text.as_bytes())
         .map_err(|_| Wrong::new(format!("`{text}` is not a method"), suggest(text, known)))
 }
