@@ -68,7 +68,7 @@ pub(super) struct Site {
 const PARSER_FIELDS: usize = 256;
 /// Streams of one HTTP/2 connection at once.
 const STREAMS: u32 = 100;
-/// The largest HTTP/2 header list, in bytes.
+/// The least limit of an HTTP/2 header list, in bytes.
 const HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// Streams that a client may reset before they are looked at (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
@@ -144,7 +144,7 @@ where
             why(ended, &beat, Protocol::Http1)
         }
         Protocol::Http2 => {
-            let mut connection = pin!(http2_builder().serve_connection(TokioIo::new(wire), service));
+            let mut connection = pin!(http2_builder(bounds).serve_connection(TokioIo::new(wire), service));
             let ended = tokio::select! {
                 biased;
                 ended = within(connection.as_mut(), timer.as_mut(), &beat, bounds) => ended,
@@ -176,12 +176,14 @@ fn http1_builder(bounds: Bounds) -> http1::Builder {
     builder
 }
 
-fn http2_builder() -> http2::Builder<TokioExecutor> {
+fn http2_builder(bounds: Bounds) -> http2::Builder<TokioExecutor> {
+    // Each field counts 32 bytes more there than it has (RFC 9113 section 6.5.2).
+    let header_list = u32::try_from(bounds.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADER_LIST_BYTES)
+        .max_header_list_size(header_list.max(HEADER_LIST_BYTES))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS)
         .initial_stream_window_size(STREAM_WINDOW)

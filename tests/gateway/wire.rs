@@ -150,6 +150,18 @@ async fn http2_comes_in_and_http1_goes_out() {
 }
 
 #[tokio::test]
+async fn over_http2_too_a_head_may_be_as_large_as_head_bytes() {
+    let upstream = Upstream::start().await;
+    let gateway = Served::start(&public(&upstream, "[server.limits]\nhead_bytes = \"128KiB\"", ""));
+    let mut client = Http2::connect(gateway.address()).await;
+    let request =
+        |length: usize| Request::get("http://a/").header("x", "x".repeat(length)).body(Full::default()).unwrap();
+    assert_eq!(client.ask(request(120 * 1024)).await.status, 200);
+    let answer = client.ask(request(128 * 1024)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (431, "head_too_large"));
+}
+
+#[tokio::test]
 async fn answers_keep_their_framing_and_share_a_connection() {
     let (upstream, gateway) = world().await;
     let mut client = Client::connect(gateway.address()).await;
