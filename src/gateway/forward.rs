@@ -5,13 +5,13 @@
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::body::Body;
 use super::request_body::{BodyFault, Pace, RequestBody};
-use crate::policy::headers::{Onward, towards_client, towards_upstream};
+use crate::policy::headers::{Onward, join_cookies, towards_client, towards_upstream};
 use crate::policy::permit::Permit;
 use crate::policy::reject::Reject;
 use crate::remote::upstream::{NoAnswer, Upstreams};
@@ -37,6 +37,9 @@ pub async fn forward(
     }
     let (mut head, body) = request.into_parts();
     let (body, fault) = RequestBody::new(body, route.body_bytes, pace);
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
     towards_upstream(&mut head.headers, onward);
     frame(&head.method, &mut head.headers, &body);
     let mut request = Request::new(body);

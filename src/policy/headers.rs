@@ -67,6 +67,17 @@ pub fn towards_upstream(headers: &mut HeaderMap, onward: &Onward<'_>) {
     onward.trace.set(headers);
 }
 
+/// Makes one field of the cookies, which a client of HTTP/2 may send apart (RFC 9113 section 8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Values with a blank between them are a value again; the fallback only keeps this function total.
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
 /// Rewrites an answer's fields: hop-by-hop ones go, and the request id is ours.
 pub fn towards_client(headers: &mut HeaderMap, request_id: &RequestId) {
     remove_hop_by_hop(headers);

@@ -150,6 +150,15 @@ async fn http2_comes_in_and_http1_goes_out() {
 }
 
 #[tokio::test]
+async fn cookies_that_come_apart_over_http2_go_out_as_one_field() {
+    let (upstream, gateway) = world().await;
+    let mut client = Http2::connect(gateway.address()).await;
+    let request = Request::get("http://api.test/").header("cookie", "a=b").header("cookie", "c=d; e=f");
+    assert_eq!(client.ask(request.body(Full::default()).unwrap()).await.status, 200);
+    assert_eq!(upstream.request(0).await.all("cookie"), ["a=b; c=d; e=f"]);
+}
+
+#[tokio::test]
 async fn over_http2_too_a_head_may_be_as_large_as_head_bytes() {
     let upstream = Upstream::start().await;
     let gateway = Served::start(&public(&upstream, "[server.limits]\nhead_bytes = \"128KiB\"", ""));
