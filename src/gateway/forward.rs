@@ -14,7 +14,20 @@ use super::request_body::{BodyFault, Pace, RequestBody};
 use crate::policy::headers::{Onward, join_cookies, towards_client, towards_upstream};
 use crate::policy::permit::Permit;
 use crate::policy::reject::Reject;
+use crate::policy::route::Route;
 use crate::remote::upstream::{NoAnswer, Upstreams};
+
+/// Refuses a body that is said to be larger than the route takes, before the upstream hears of the request.
+///
+/// # Errors
+///
+/// `body_too_large`.
+pub fn announced(route: &Route, body: &Incoming) -> Result<(), Reject> {
+    match route.body_bytes {
+        Some(limit) if body.size_hint().lower() > limit => Err(Reject::BodyTooLarge { limit }),
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// Sends a permitted request to its route's upstream and gives the answer as the client shall see it.
 ///
@@ -30,11 +43,6 @@ pub async fn forward(
     onward: &Onward<'_>,
 ) -> Result<Response<Body>, Reject> {
     let route = permit.route();
-    if let Some(limit) = route.body_bytes
-        && request.body().size_hint().lower() > limit
-    {
-        return Err(Reject::BodyTooLarge { limit });
-    }
     let (mut head, body) = request.into_parts();
     let (body, fault) = RequestBody::new(body, route.body_bytes, pace);
     if head.version == Version::HTTP_2 {

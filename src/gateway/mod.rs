@@ -19,7 +19,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::authenticate::authenticate;
-use self::forward::forward;
+use self::forward::{announced, forward};
 use self::journey::Journey;
 use self::request_body::RequestBody;
 use crate::policy::claims::NumericDate;
@@ -106,6 +106,7 @@ impl Gateway {
             request_id: &journey.request_id.clone(),
             trace: &journey.trace.clone(),
         };
+        announced(route, request.body())?;
         journey.permitted(&permit);
         forward(&permit, &self.upstreams, request, self.shared.pace(), &onward).await
     }

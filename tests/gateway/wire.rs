@@ -367,6 +367,9 @@ async fn a_body_over_the_limit_is_refused_up_front_or_on_the_way() {
     assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(client.rest().await, b"");
     assert_eq!(upstream.opened(), 0);
+    let refusals = "bearward_decisions_total{issuer=\"none\",outcome=\"body_too_large\",route=\"all\"}";
+    gateway.counted(refusals, 1.0).await;
+    assert_eq!(gateway.sample("bearward_upstream_duration_seconds_count{upstream=\"api\"}"), Some(0.0));
 
     let mut client = Client::connect(gateway.address()).await;
     client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
