@@ -199,19 +199,20 @@ impl Explanation {
             self.skipped(Step::Signature, OFFLINE);
             return Ok(false);
         };
-        let key = match jwt.contents().header.kid() {
+        let kid = jwt.contents().header.kid().map(Quoted::from);
+        let key = |standing: Standing| match &kid {
             _ if issuer.hmac_secret.is_some() => "the secret of `hmac_secret`".to_owned(),
-            Some(kid) => format!("kid {}", Quoted::from(kid)),
+            Some(kid) => format!("kid {kid}{}", standing.note()),
             None => "the only key that fits".to_owned(),
         };
         match verify(&keys, id, issuer, jwt).await {
             Ok(_) => {
-                self.passed(Step::Key, key);
+                self.passed(Step::Key, key(Standing::Told));
                 self.passed(Step::Signature, format!("verifies with a key of {}", issuer.name));
                 Ok(true)
             }
             Err(reject @ Reject::SignatureInvalid { .. }) => {
-                self.passed(Step::Key, key);
+                self.passed(Step::Key, key(Standing::Unverified));
                 self.refused(Step::Signature, reject);
                 Ok(false)
             }

@@ -207,6 +207,7 @@ fn what_a_forged_token_says_is_unverified() {
     let case = Case::new("http://127.0.0.1:3000");
     let claims = json!({ "iss": ISS, "aud": "other", "exp": case.now + 60 });
     let done = case.explain(&Key::p256("evil").named("key-1").token(&claims), &[]);
+    assert!(done.out.contains("  ok       key                  kid \"key-1\" (unverified)\n"), "{}", done.out);
     assert!(done.out.contains("  REFUSED  signature            signature_invalid: "), "{}", done.out);
     assert!(
         done.out.contains("aud is \"other\"; the policy takes https://api.example.com (unverified)"),
