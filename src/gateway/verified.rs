@@ -13,15 +13,17 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::policy::issuer::{Issuer, IssuerId};
-use crate::policy::jwt::SignedClaims;
+use crate::policy::jwt::{Contents, SignedClaims};
 use crate::remote::jwks::KeySets;
 
 /// How many bytes proven tokens may take, with what they say.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a token takes beside its own text: its decoded claims are about twice that, and the entry itself some hundred bytes.
-fn weight(token: &str) -> u32 {
-    u32::try_from(token.len()).unwrap_or(u32::MAX).saturating_mul(3).saturating_add(512)
+/// What a token takes: its text, what it says (short claims in great number take many times their text), and the entry
+/// itself, some hundred bytes.
+fn weight(token: &str, signed: &SignedClaims) -> u32 {
+    let Contents { header, claims } = signed.contents();
+    u32::try_from(token.len() + header.held_bytes() + claims.held_bytes() + 512).unwrap_or(u32::MAX)
 }
 
 /// The tokens that were proven, by their text.
@@ -39,7 +41,7 @@ impl Default for Verified {
         Self(
             Cache::builder()
                 .max_capacity(MAX_BYTES)
-                .weigher(|token: &Arc<str>, _| weight(token))
+                .weigher(|token: &Arc<str>, proven: &Proven| weight(token, &proven.signed))
                 .build_with_hasher(RandomState::new()),
         )
     }

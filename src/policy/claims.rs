@@ -34,6 +34,11 @@ impl Claims {
         self.0.has(name)
     }
 
+    /// How many bytes of memory they hold.
+    pub fn held_bytes(&self) -> usize {
+        self.0.held_bytes()
+    }
+
     /// The claims in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter()

@@ -73,6 +73,18 @@ impl Json {
         if let Self::Array(items) = self { Some(items) } else { None }
     }
 
+    /// How many bytes of memory it holds beside its own place.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+            Self::String(text) => text.capacity(),
+            Self::Array(items) => {
+                items.capacity() * size_of::<Self>() + items.iter().map(Self::held_bytes).sum::<usize>()
+            }
+            Self::Object(object) => object.held_bytes(),
+        }
+    }
+
     /// Whether an object, at any depth, has two members of one name (compared after unescaping).
     pub fn has_repeated_member(&self) -> bool {
         match self {
@@ -110,6 +122,12 @@ impl Object {
     /// The members in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.members.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// How many bytes of memory it holds beside its own place.
+    pub fn held_bytes(&self) -> usize {
+        let places = self.members.capacity() * size_of::<(String, Json)>();
+        places + self.members.iter().map(|(name, value)| name.capacity() + value.held_bytes()).sum::<usize>()
     }
 
     /// Whether this object, or one within it, has two members of one name.
@@ -269,6 +287,18 @@ mod tests {
         ] {
             assert_eq!(Object::parse_strict(&text).map(|_| ()), expected, "{}", String::from_utf8_lossy(&text));
         }
+    }
+
+    #[test]
+    fn what_is_held_counts_every_place_and_text() {
+        let held = |text: &str| Json::parse(text.as_bytes()).unwrap().held_bytes();
+        assert_eq!(held("1"), 0);
+        assert_eq!(held("\"abcd\""), 4);
+        let place = size_of::<Json>();
+        let many = format!("[{}1]", "1,".repeat(999));
+        assert!((1000 * place..=2048 * place).contains(&held(&many)), "{}", held(&many));
+        let member = size_of::<(String, Json)>();
+        assert!(held("{\"name\":[\"text\"]}") >= member + 4 + place + 4);
     }
 
     #[test]

@@ -193,6 +193,11 @@ impl Header {
         self.0.get(member)
     }
 
+    /// How many bytes of memory it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.0.held_bytes()
+    }
+
     /// The members in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter()
