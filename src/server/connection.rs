@@ -117,9 +117,10 @@ where
     };
 
     let answering = Arc::new(Answering { handler, peer, beat: beat.clone(), site });
+    // Boxed: hyper keeps room for one answering per connection, which an idle connection would pay for all its life.
     let service = service_fn(move |request| {
         let answering = Arc::clone(&answering);
-        async move { Ok::<_, std::convert::Infallible>(answering.answer(request).await) }
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(answering.answer(request).await) })
     });
     let mut closing = pin!(async move { phase.reached(Phase::Closing).await });
     match protocol {
