@@ -12,8 +12,10 @@
 //! the configuration, and one moment.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use http::header::HeaderName;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -75,7 +77,13 @@ impl Gateway {
     /// Answers a request, whatever it is.
     pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut journey = Journey::begin(&self.shared, &request, peer);
-        match self.pass(request, &mut journey).await {
+        // Caught here, where its record can still be written; nothing of the request is used after a panic.
+        let passed = AssertUnwindSafe(self.pass(request, &mut journey)).catch_unwind().await;
+        let passed = passed.unwrap_or_else(|_| {
+            self.shared.telemetry().metrics.panicked();
+            Err(Reject::Internal { why: "the gateway panicked" })
+        });
+        match passed {
             Ok(response) => journey.passed(response),
             Err(reject) => journey.refused(&reject),
         }

@@ -48,6 +48,13 @@ pub enum AccessIf {
     Never,
 }
 
+impl AccessIf {
+    /// Whether a token's kind depends on its audience, so that a client's id never counts as one.
+    pub fn is_judged_by_audience(&self) -> bool {
+        matches!(self, Self::Evidence { .. })
+    }
+}
+
 /// Marks of an access token: all of its parts must hold.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Discriminator {
@@ -116,9 +123,9 @@ impl Dialect {
         DIALECTS.iter().find(|dialect| dialect.name == name)
     }
 
-    /// Whether a token's kind depends on its audience, so that a client's id never counts as one.
+    /// Whether a token's kind depends on its audience; see [`AccessIf::is_judged_by_audience`].
     pub fn is_judged_by_audience(&self) -> bool {
-        matches!(self.access, AccessIf::Evidence { .. })
+        self.access.is_judged_by_audience()
     }
 }
 

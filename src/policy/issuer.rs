@@ -90,7 +90,7 @@ impl Issuer {
 
     /// Whether a token's kind depends on its audience, so that a client's id never counts as one.
     pub fn is_judged_by_audience(&self) -> bool {
-        matches!(self.recognition.access(), AccessIf::Evidence { .. })
+        self.recognition.access().is_judged_by_audience()
     }
 
     /// The token's scopes, from the one place where this issuer puts them.
@@ -182,9 +182,10 @@ impl Issuer {
             Selection::Keys(keys) => Ok(Some(keys)),
             Selection::Unknown => Ok(None),
             Selection::Undecided => Err(self.key_unknown(contents, "several of its keys could be meant")),
-            Selection::Misfit => Err(Reject::AlgorithmRefused {
+            Selection::Misfit => Err(Reject::KeyMisfit {
+                issuer: self.name.clone(),
                 alg: quoted_algorithm(&contents.header),
-                allowed: vec!["another one, which its key names or needs"],
+                kid: contents.header.kid().map(Quoted::from),
             }),
         }
     }

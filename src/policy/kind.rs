@@ -14,10 +14,11 @@
 //!
 //! `nonce`, `email`, `auth_time` and the like are no evidence by themselves: several providers put them into access tokens.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::claims::Claims;
-use super::dialect::{AccessIf, CLIENT_CLAIMS, Discriminator, Place};
+use super::dialect::{AccessIf, CLIENT_CLAIMS, Discriminator, Mark, Place};
 use super::issuer::Issuer;
 use super::json::Json;
 use super::jwt::{Contents, Header};
@@ -103,6 +104,8 @@ pub struct Classification {
     pub kind: TokenKind,
     /// What showed it.
     pub evidence: Evidence,
+    /// Whether its issuer's own mark says that it is something else, or the dialect takes nothing at all.
+    denied: bool,
 }
 
 /// Classifies a token by the rules above.
@@ -111,7 +114,8 @@ pub fn classify(contents: &Contents, issuer: &Issuer) -> Classification {
     let (kind, evidence) = marked_otherwise(header, claims)
         .or_else(|| marked_access(contents, issuer))
         .unwrap_or_else(|| labelled(claims, issuer));
-    Classification { kind, evidence }
+    let denied = denied(contents, issuer.recognition.access());
+    Classification { kind, evidence, denied }
 }
 
 impl fmt::Display for Classification {
@@ -126,8 +130,8 @@ impl Classification {
     /// That is what an issuer with `accept_id_tokens` may admit.
     pub fn could_be_id_token(&self) -> bool {
         match self.kind {
-            TokenKind::Id => true,
-            TokenKind::Unknown => self.evidence == Evidence::Nothing,
+            TokenKind::Id => !self.denied,
+            TokenKind::Unknown => self.evidence == Evidence::Nothing && !self.denied,
             TokenKind::Access | TokenKind::Refresh | TokenKind::Logout => false,
         }
     }
@@ -218,22 +222,40 @@ fn marked_access(contents: &Contents, issuer: &Issuer) -> Option<(TokenKind, Evi
     }
 }
 
-fn holds(marks: &Discriminator, Contents { header, claims }: &Contents) -> bool {
+/// Whether a mark is there that the operator lists as another kind's, or nothing of this issuer is ever taken.
+fn denied(contents: &Contents, access: &AccessIf) -> bool {
+    match access {
+        AccessIf::Never => true,
+        AccessIf::Marks(Discriminator { mark: Some(mark), .. }) => mark.value_in(contents, &mark.deny),
+        AccessIf::Marks(_) | AccessIf::AtJwt | AccessIf::Evidence { .. } => false,
+    }
+}
+
+impl Mark {
+    /// The value that stands at the mark's place.
+    fn value<'c>(&self, Contents { header, claims }: &'c Contents) -> Option<Cow<'c, str>> {
+        match &self.place {
+            // `typ` is a media type: its case and its `application/` do not count (RFC 7515 section 4.1.9).
+            Place::Header(name) if name == "typ" => header.media_type().map(Cow::Owned),
+            Place::Header(name) => header.get(name).and_then(Json::as_str).map(Cow::Borrowed),
+            Place::Claim(name) => claims.get(name).and_then(Json::as_str).map(Cow::Borrowed),
+        }
+    }
+
+    /// Whether that value matches one of `words`.
+    fn value_in(&self, contents: &Contents, words: &[Cow<'static, str>]) -> bool {
+        let value = self.value(contents);
+        value.is_some_and(|value| words.iter().any(|word| self.compare.matches(&value, word)))
+    }
+}
+
+fn holds(marks: &Discriminator, contents: &Contents) -> bool {
+    let claims = &contents.claims;
     let marked = marks.mark.as_ref().is_none_or(|mark| {
-        let value = match &mark.place {
-            Place::Claim(name) => claims.get(name),
-            Place::Header(name) => header.get(name),
-        };
-        let Some(value) = value.and_then(Json::as_str) else { return false };
-        // `typ` is a media type: its case and its `application/` do not count (RFC 7515 section 4.1.9).
-        let media_type = match &mark.place {
-            Place::Header(name) if name == "typ" => header.media_type(),
-            Place::Header(_) | Place::Claim(_) => None,
-        };
-        let value = media_type.as_deref().unwrap_or(value);
-        let among =
-            |words: &[std::borrow::Cow<'static, str>]| words.iter().any(|word| mark.compare.matches(value, word));
-        (mark.access.is_empty() || among(&mark.access)) && !among(&mark.deny)
+        let present = mark.value(contents).is_some();
+        present
+            && (mark.access.is_empty() || mark.value_in(contents, &mark.access))
+            && !mark.value_in(contents, &mark.deny)
     });
     marked
         && marks.require.iter().all(|group| group.iter().any(|claim| claims.get(claim).is_some_and(says_something)))

@@ -180,7 +180,7 @@ codes! {
         "The API did not answer in time", "The API behind this gateway did not answer in time.";
     /// A defect of the gateway's own.
     Internal = "internal", 500, 13, None,
-        "The gateway failed", "The gateway failed to decide; nothing was passed on.";
+        "The gateway failed", "The gateway failed on this request; that is a defect of its own.";
 }
 
 impl fmt::Display for Code {
@@ -364,6 +364,15 @@ pub enum Reject {
         /// The issuer's algorithms.
         allowed: Vec<&'static str>,
     },
+    /// See [`Code::AlgorithmRefused`]: the named key is not for it.
+    KeyMisfit {
+        /// The issuer's configured name.
+        issuer: String,
+        /// The token's `alg`, unverified.
+        alg: Option<Quoted>,
+        /// The token's `kid`, unverified.
+        kid: Option<Quoted>,
+    },
     /// See [`Code::KeyUnknown`].
     KeyUnknown {
         /// The issuer's configured name.
@@ -512,7 +521,7 @@ impl Reject {
             Self::TokenTooLarge { .. } => Code::TokenTooLarge,
             Self::ExtensionRefused { .. } => Code::ExtensionRefused,
             Self::IssuerUnknown { .. } => Code::IssuerUnknown,
-            Self::AlgorithmRefused { .. } => Code::AlgorithmRefused,
+            Self::AlgorithmRefused { .. } | Self::KeyMisfit { .. } => Code::AlgorithmRefused,
             Self::KeyUnknown { .. } => Code::KeyUnknown,
             Self::SignatureInvalid { .. } => Code::SignatureInvalid,
             Self::ClaimsMalformed { .. } => Code::ClaimsMalformed,
@@ -566,6 +575,14 @@ impl Reject {
                     format!("the token's alg is missing or not a string; the issuer's: {}", allowed.join(", "))
                 }
             },
+            Self::KeyMisfit { issuer, alg, kid } => {
+                let told = |text: &Option<Quoted>| text.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+                format!(
+                    "issuer {issuer}: the key of the token's kid {} is not for its alg {} (both unverified)",
+                    told(kid),
+                    told(alg)
+                )
+            }
             Self::KeyUnknown { issuer, kid, why } => match kid {
                 Some(kid) => format!("issuer {issuer}: {why}; the token's kid (unverified) is {kid}"),
                 None => format!("issuer {issuer}: {why}; the token has no kid"),
@@ -639,6 +656,9 @@ impl Reject {
                  policy's `issuers`"
             }
             Self::AlgorithmRefused { .. } => "set `algorithms` of the issuer to what it signs access tokens with",
+            Self::KeyMisfit { .. } => {
+                "a forged token names any alg; if the issuer did sign with it, its key set names another `alg` or key type"
+            }
             Self::KeyUnknown { .. } => {
                 "compare the token's kid with the issuer's key set; a forged token names any kid"
             }

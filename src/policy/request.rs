@@ -4,12 +4,12 @@
 //!
 //! 1. at most so many header fields and bytes;
 //! 2. CONNECT and TRACE are not for a gateway (405);
-//! 3. the target is in origin-form or absolute-form (`http`, `https`, no user info), or is `*` with OPTIONS, and
-//!    something is left of it without its fragment, which the parser cuts off; over HTTP/2 it begins with `/`;
-//! 4. one `Host`, which is a name or an address with a valid port, and says what `:authority` or the target says
+//! 3. one `Host`, which is a name or an address with a valid port, and says what `:authority` or the target says
 //!    (RFC 9110 section 7.2, RFC 9112 section 3.2);
-//! 5. `Transfer-Encoding` is one `chunked` alone (RFC 9112 section 6.1), `Content-Length` a number below 2^63;
-//! 6. `Expect` is `100-continue` alone (RFC 9110 section 10.1.1);
+//! 4. `Transfer-Encoding` is one `chunked` alone (RFC 9112 section 6.1), `Content-Length` a number below 2^63;
+//! 5. `Expect` is `100-continue` alone (RFC 9110 section 10.1.1);
+//! 6. the target is in origin-form or absolute-form (`http`, `https`, no user info), or is `*` with OPTIONS, and
+//!    something is left of it without its fragment, which the parser cuts off; over HTTP/2 it begins with `/`;
 //! 7. the path has no dot segment, no empty segment but a last one, no `;`, no backslash, no control or raw non-ASCII
 //!    byte, and no percent-encoding of `/`, `\`, `;`, `%` before two hex digits, a control byte or bytes that are not UTF-8.
 

@@ -175,7 +175,7 @@ impl fmt::Display for RoutePattern {
 }
 
 /// Two routes that would take the same request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tie {
     /// The place of the earlier one.
     pub first: usize,
@@ -234,6 +234,7 @@ impl RouteTable {
                 });
             }
         }
+        ties.sort_unstable();
         ties.dedup();
         if ties.is_empty() { Ok(Self { routes, ..table }) } else { Err(ties) }
     }

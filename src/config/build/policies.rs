@@ -110,7 +110,7 @@ fn fits(raw: &options::Policy, span: &Span, name: &str, issuer: &Issuer, faults:
     if dialect.is_judged_by_audience() {
         client_as_audience(raw, span, name, issuer, dialect, faults);
     }
-    if dialect.access == AccessIf::Never && issuer.accept_id_tokens.value != Some(true) {
+    if dialect.access == AccessIf::Never {
         let help = "take the tokens of an issuer of your own, which may log people in with that provider";
         faults.warn(span, format!("no token of `{name}` can pass (dialect `{}`)", dialect.name), help);
     }

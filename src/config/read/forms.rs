@@ -64,11 +64,14 @@ strings! {
 
 /// Whether the word may name an issuer, upstream, policy or route: it becomes a metric's label and part of messages.
 pub(in crate::config) fn is_name(word: &str) -> bool {
-    (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    // `none` is what metrics say where there is no name.
+    word != "none"
+        && (1..=64).contains(&word.len())
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 /// What a name may be.
-pub(in crate::config) const NAME_HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . -";
+pub(in crate::config) const NAME_HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . - (`none` alone is taken)";
 
 fn text(text: &str) -> Result<Text, Wrong> {
     if text.is_empty() {

@@ -205,7 +205,8 @@ impl KeySource {
     }
 
     async fn get(&self, url: &Url, client: &Client, deadline: Monotonic) -> Result<(String, Vec<u8>), KeysError> {
-        let place = url.to_string();
+        // Without the query, where some issuers have a key of their own.
+        let place = url[..url::Position::AfterPath].to_owned();
         match client.get(url, self.plain_http, deadline).await {
             Ok(body) => Ok((place, body)),
             Err(error) => Err(KeysError { place, fault: Fault::Fetch(error) }),

@@ -238,6 +238,19 @@ async fn id_tokens_are_accepted_only_where_that_is_configured() {
 }
 
 #[tokio::test]
+async fn what_the_operators_mark_denies_is_no_id_token_either() {
+    let marks = "discriminator = { claim = \"use\", access = [\"api\"], deny = [\"renewal\"] }";
+    let world = World::configured(&format!("accept_id_tokens = true\n{marks}"), "").await;
+    let probes = [
+        claims(json!({ "use": "api" }), ALLOW),
+        claims(json!({ "use": "login", "nonce": "n" }), ALLOW),
+        claims(json!({ "use": "renewal" }), UNKNOWN),
+        claims(json!({ "use": "renewal", "scope": "", "nonce": "n" }), ID),
+    ];
+    probe(&world, marks, &probes).await;
+}
+
+#[tokio::test]
 async fn scopes_are_read_where_the_operator_says() {
     const INSUFFICIENT: &str = "scope_insufficient";
     const MALFORMED: &str = "claims_malformed";
