@@ -39,7 +39,7 @@ impl<'a> Credential<'a> {
         let mut fields = request.headers().get_all(AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
             return Ok(Self::None(if request.has_token_in_query() {
-                "a token stands in the query, where none is taken"
+                "there is no Authorization header, and a token in the query is not taken"
             } else {
                 "there is no Authorization header"
             }));

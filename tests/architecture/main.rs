@@ -10,6 +10,7 @@ use std::path::Path;
 
 use bearward::config::Config;
 use bearward::demo::providers;
+use bearward::policy::dialect::DIALECTS;
 use bearward::policy::reject::{Challenge, Code};
 use source::{File, Mention, files, mentions, root, walk};
 
@@ -185,6 +186,16 @@ fn the_readme_tells_every_code() {
         .take_while(|line| line.starts_with('|'))
         .collect();
     assert_eq!(found, table, "README.md must hold this table of codes:\n{table}");
+}
+
+#[test]
+fn the_readme_names_every_dialect() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("\nDialects: ").unwrap();
+    let (list, _) = rest.split_once(';').unwrap();
+    let named: Vec<&str> = list.split(',').map(|name| name.trim().trim_matches('`')).collect();
+    let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+    assert_eq!(named, known, "README.md must name these dialects");
 }
 
 #[test]
