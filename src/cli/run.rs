@@ -8,7 +8,9 @@ use tokio::runtime::Builder;
 use crate::config::Config;
 use crate::gateway::request_body::Pace;
 use crate::remote::clock::Clock;
+use crate::server::StartFault;
 use crate::server::assembly::{ServeFault, Served, telemetry};
+use crate::server::drain::Signals;
 
 /// Serves. Exit code 0 after a drain in which every request ended, 1 where something failed, 2 for a wrong file.
 pub(super) fn run(path: &Path) -> ExitCode {
@@ -24,6 +26,9 @@ pub(super) fn run(path: &Path) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(fault) => {
             super::complain(&format!("error: {fault}\n"));
+            if let ServeFault::Start(StartFault::Listen { .. }) = fault {
+                super::complain("help: another process may have that address; stop it, or change `listen`\n");
+            }
             ExitCode::FAILURE
         }
     }
@@ -32,16 +37,34 @@ pub(super) fn run(path: &Path) -> ExitCode {
 fn serve(config: Config, warnings: &str) -> Result<bool, ServeFault> {
     super::complain(warnings);
     let (telemetry, _log) = telemetry(&config)?;
+    warn_of_few_files(config.server.limits.connections);
     let routes = config.rules.routes.routes().len();
     let (workers, hash) = (config.server.workers, config.hash.clone());
     let control = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
+    // Before anybody can know that there is something to stop.
+    let mut signals = control.block_on(async { Signals::listen() })?;
     let served = Served::start(config, telemetry, Clock::system(), Pace::default(), control.handle())?;
     for address in served.addresses() {
         tracing::info!(%address, "listening");
     }
     tracing::info!(address = %served.admin_address(), "admin listening");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), routes, workers, config = %hash, "serving");
-    let gently = control.block_on(served.until_signalled())?;
+    let gently = control.block_on(served.until_signalled(&mut signals));
     served.stop();
     Ok(gently)
+}
+
+/// Each connection takes an open file, and as many again towards upstreams: a limit below that is better told at the start.
+fn warn_of_few_files(connections: usize) {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let allowed = line.and_then(|line| line.split_whitespace().next()).and_then(|soft| soft.parse::<usize>().ok());
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < connections.saturating_mul(2)) {
+        tracing::warn!(
+            allowed,
+            connections,
+            help = "raise the limit of open files (ulimit -n, LimitNOFILE), or lower `connections` in [server.limits]",
+            "fewer files may be open than connections need"
+        );
+    }
 }

@@ -636,7 +636,12 @@ impl Reject {
             Self::BodyTooLarge { .. } => {
                 "raise `body_bytes` of the route (or of [server.limits]) if such bodies are wanted"
             }
-            Self::HeadTooLarge { .. } => "raise `head_bytes` in [server.limits], or look for a cookie that grows",
+            Self::HeadTooLarge { limit: HeadLimit::Fields(_) } => {
+                "let the client send fewer header fields; this limit is fixed"
+            }
+            Self::HeadTooLarge { limit: HeadLimit::Bytes(_) } => {
+                "raise `head_bytes` in [server.limits], or look for a cookie that grows"
+            }
             Self::RequestTimeout => "the client or its network is slow; a body must bring at least 1 KiB/s over 30 s",
             Self::RouteUnknown => "add a route for this host and path; a route with `hosts` takes only those hosts",
             Self::MethodNotAllowed { .. } => "add the method to `methods` of that route; GET does not imply HEAD",

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::admin::{Admin, Component};
 use super::connection::Bounds;
-use super::drain::{Drain, StopSignals};
+use super::drain::{Drain, Signals};
 use super::{Running, Settings, StartFault, start};
 use crate::config::{Config, LogFormat, LogLevel, RefusalLog};
 use crate::gateway::request_body::Pace;
@@ -159,22 +159,17 @@ impl Served {
     /// Serves until a signal says to stop, then drains; a second signal ends that at once.
     ///
     /// Returns whether every request ended by itself.
-    ///
-    /// # Errors
-    ///
-    /// Signals cannot be listened to.
-    pub async fn until_signalled(&self) -> io::Result<bool> {
+    pub async fn until_signalled(&self, signals: &mut Signals) -> bool {
         let times = self.shared.config().server.drain;
         let drain = Drain { delay: times.delay, timeout: times.timeout };
-        let mut signals = StopSignals::listen()?;
-        signals.next().await;
+        signals.stop().await;
         tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
         let gently = tokio::select! {
             gently = self.running.drain(drain) => gently,
-            () = signals.next() => false,
+            () = signals.stop() => false,
         };
         tracing::info!(gently, "stopped");
-        Ok(gently)
+        gently
     }
 
     /// Stops at once, and waits for the workers' threads and for the access lines of what they served: not for use in a

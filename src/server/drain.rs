@@ -67,27 +67,47 @@ impl PhaseWatch {
     }
 }
 
-/// The signals by which an operator or an orchestrator ends the process: SIGTERM, and SIGINT from a terminal.
-pub struct StopSignals {
+/// The signals of an operator or an orchestrator: SIGTERM, SIGINT from a terminal, and SIGHUP.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
-impl StopSignals {
+impl Signals {
     /// Listens from now on; must run within a Tokio runtime.
     ///
     /// # Errors
     ///
     /// The system's, where a signal cannot be listened to.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
     }
 
-    /// Returns at the next of them. The second call of a process waits for the second signal.
-    pub async fn next(&mut self) {
+    /// Returns at the next SIGTERM or SIGINT. SIGHUP, which supervisors send for a reload, ends nothing; the log says so.
+    pub async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                // In the order in which an operator sends them.
+                biased;
+                _ = self.hangup.recv() => {
+                    let help = "restart to take a changed file into force";
+                    tracing::warn!(help, "SIGHUP is ignored: nothing is reloaded");
+                }
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+
+    /// Returns at the next of them, SIGHUP of a closed terminal included.
+    pub async fn any(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

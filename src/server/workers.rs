@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use http::{Request, Response};
@@ -21,6 +21,9 @@ use super::connection::{Site, news, serve};
 use super::drain::Phase;
 use crate::gateway::{Body, Peer};
 use crate::telemetry::labels::ConnectionFault;
+
+/// How often the log says that connections cannot be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// How long accepting rests after the system refused a socket (file descriptors exhausted, for one).
 const REST: Duration = Duration::from_millis(100);
@@ -77,6 +80,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut phase = site.phase.clone();
+    let mut told: Option<Instant> = None;
     let failed = |fault| {
         if let Some(telemetry) = &site.telemetry {
             telemetry.metrics.connection_failed(site.listener, fault);
@@ -88,10 +92,18 @@ where
             () = phase.reached(Phase::Closing) => break,
             accepted = socket.accept() => accepted,
         };
-        let Ok((stream, address)) = accepted else {
-            failed(ConnectionFault::AcceptFailed);
-            tokio::time::sleep(REST).await;
-            continue;
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                failed(ConnectionFault::AcceptFailed);
+                if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                    told = Some(Instant::now());
+                    let help = "where files are too many, raise the limit of open files (ulimit -n, LimitNOFILE)";
+                    tracing::warn!(%error, help, "cannot accept connections");
+                }
+                tokio::time::sleep(REST).await;
+                continue;
+            }
         };
         if site.permits.available_permits() == 0 {
             failed(ConnectionFault::LimitReached);

@@ -153,8 +153,8 @@ impl Refusals {
         let route = route.unwrap_or("none");
         // The caller's own faults are news; what the gateway or those behind it cannot do needs somebody.
         match facts.status {
-            500 => tracing::error!(code = facts.name, cause, help, route, request_id, suppressed, "request refused"),
-            501.. => tracing::warn!(code = facts.name, cause, help, route, request_id, suppressed, "request refused"),
+            500 => tracing::error!(code = facts.name, cause, help, route, request_id, suppressed, "request failed"),
+            501.. => tracing::warn!(code = facts.name, cause, help, route, request_id, suppressed, "request failed"),
             _ => tracing::info!(code = facts.name, cause, help, route, request_id, suppressed, "request refused"),
         }
     }

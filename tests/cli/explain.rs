@@ -255,7 +255,10 @@ fn a_token_comes_from_a_file_or_from_standard_input_only() {
     // A token in a URL is none that counts, and is not told either.
     let done = case.ask(&["--url", "http://a/orders/1?access_token=a-secret"]);
     assert_eq!(done.code, 1);
-    assert!(done.out.contains("credential_missing: a token stands in the query") && !done.out.contains("a-secret"));
+    assert!(
+        done.out.contains("credential_missing: there is no Authorization header, and a token in the query")
+            && !done.out.contains("a-secret")
+    );
 
     for (arguments, told) in [
         (&["--url", "/orders"][..], "--url is no whole URL; write http://host/path"),

@@ -61,7 +61,12 @@ impl Binary {
 
     /// Sends SIGTERM.
     pub fn signal(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        self.send("TERM");
+    }
+
+    /// Sends the signal of that name.
+    pub fn send(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
