@@ -77,6 +77,11 @@ impl Config {
     }
 }
 
+/// Whether an address is on this machine, so that plain http may be spoken to it.
+pub fn is_loopback(url: &url::Url) -> bool {
+    build::keys::is_loopback(url)
+}
+
 /// The whole way from text to model. Nothing here stops at a fault.
 fn read(source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
     let (document, broken) = syntax::parse(source);

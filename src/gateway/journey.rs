@@ -148,7 +148,7 @@ impl Journey {
 }
 
 /// Random bytes for ids, which are no secrets; zeroes where the system has none to give.
-fn random<const LENGTH: usize>() -> [u8; LENGTH] {
+pub fn random<const LENGTH: usize>() -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
         tracing::error!("the system gives no random bytes: request ids are not unique");

@@ -43,6 +43,7 @@ mod verified;
 
 pub use self::authenticate::verify;
 pub use self::body::Body;
+pub use self::journey::random;
 pub use self::shared::{IssuerReadiness, Shared, SharedFault, key_source};
 
 /// Where a request came in.

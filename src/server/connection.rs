@@ -33,7 +33,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::drain::{Phase, PhaseWatch};
 use super::wire::{Beat, Protocol, Turn, UnderWay, Wire};
 use crate::gateway::respond::{Asked, refuse};
-use crate::gateway::{Body, Peer};
+use crate::gateway::{Body, Peer, random};
 use crate::policy::reject::Reject;
 use crate::policy::trace::RequestId;
 use crate::remote::upstream::AnswerBroken;
@@ -337,14 +337,6 @@ async fn unpanicked<T: Future>(future: T) -> Option<T::Output> {
         Err(_) => Poll::Ready(None),
     })
     .await
-}
-
-/// Bytes for a request id that no handler made.
-fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    // An id that repeats is better than no answer.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes
 }
 
 /// An answer's body; its request is under way as long as it is here.

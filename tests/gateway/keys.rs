@@ -65,7 +65,7 @@ impl World {
 
     /// An engine that finds the keys by discovery.
     fn of(issuer: &Issuer) -> Self {
-        Self::start(&issuer.url(), Origin::discovered(&issuer.url()).unwrap())
+        Self::start(&issuer.url(), Origin::Discovery(issuer.url_of(Document::Discovery).parse().unwrap()))
     }
 
     /// An engine that was told where the keys are.

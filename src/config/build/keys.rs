@@ -129,11 +129,12 @@ fn encrypted(url: &Url, span: &Span, name: &str, allow_http: bool, faults: &mut 
     faults.fault(span, what, help);
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether an address is on this machine, where nobody else is on the way.
+pub(in crate::config) fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
         None => false,
     }
 }

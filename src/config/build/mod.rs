@@ -4,7 +4,7 @@
 //! assembles its part, or `None` where a piece is missing.
 
 mod issuers;
-mod keys;
+pub(super) mod keys;
 mod policies;
 mod routes;
 mod secret;

@@ -53,18 +53,6 @@ pub enum Origin {
     File(PathBuf),
 }
 
-impl Origin {
-    /// Discovery at the address that follows from the issuer's name (OpenID Connect Discovery 1.0 section 4.1).
-    ///
-    /// # Errors
-    ///
-    /// Where the issuer's name is no address.
-    pub fn discovered(issuer: &str) -> Result<Self, url::ParseError> {
-        let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
-        Url::parse(&format!("{issuer}/.well-known/openid-configuration")).map(Self::Discovery)
-    }
-}
-
 /// Why a key set could not be had: where, and what was wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysError {
@@ -265,32 +253,17 @@ mod tests {
     use super::*;
 
     fn learn(issuer: &str, document: &str) -> Result<String, Fault> {
-        let origin = Origin::discovered("https://login.example.com").unwrap();
-        let Origin::Discovery(asked) = &origin else { unreachable!() };
+        let asked = Url::parse("https://login.example.com/.well-known/openid-configuration").unwrap();
         let source = KeySource {
             name: "main".to_owned(),
             issuer: issuer.to_owned(),
-            origin: origin.clone(),
+            origin: Origin::Discovery(asked.clone()),
             plain_http: PlainHttp::Loopback,
             refresh: Duration::from_secs(300),
             cooldown: Duration::from_secs(10),
             max_stale: Duration::from_secs(86400),
         };
-        source.learn(asked, document.as_bytes()).map(|url| url.to_string())
-    }
-
-    #[test]
-    fn where_discovery_is() {
-        for (issuer, expected) in [
-            ("https://a.example", "https://a.example/.well-known/openid-configuration"),
-            ("https://a.example/", "https://a.example/.well-known/openid-configuration"),
-            ("https://a.example/realms/x", "https://a.example/realms/x/.well-known/openid-configuration"),
-            ("https://a.example/x/", "https://a.example/x/.well-known/openid-configuration"),
-        ] {
-            let expected = Origin::Discovery(Url::parse(expected).unwrap());
-            assert_eq!(Origin::discovered(issuer), Ok(expected), "{issuer}");
-        }
-        assert!(Origin::discovered("accounts.example.com").is_err());
+        source.learn(&asked, document.as_bytes()).map(|url| url.to_string())
     }
 
     #[test]
