@@ -64,7 +64,7 @@ impl Admin {
             async move { answer }
         };
         let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let site = Site { listener: 0, bounds, phase: own_life.watch(), permits, telemetry: None };
+        let site = Site { listener: 0, bounds, tls: None, phase: own_life.watch(), permits, telemetry: None };
         accept(listener, site, handler).await;
     }
 

@@ -121,6 +121,7 @@ impl Served {
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             },
+            tls: None,
         };
         let telemetry = Arc::new(telemetry);
         let shared = Arc::new(Shared::start(config, Arc::clone(&telemetry), clock, pace, control)?);

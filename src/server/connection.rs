@@ -1,6 +1,7 @@
 //! One connection of a client, from its first byte to its last.
 //!
-//! 1. HTTP/2 is told from HTTP/1 by the connection's first bytes (prior knowledge, RFC 9113 section 3.3).
+//! 1. HTTP/2 is told from HTTP/1 by the TLS handshake (ALPN), else by the connection's first bytes (prior knowledge,
+//!    RFC 9113 section 3.3).
 //! 2. One timer per connection holds two limits exactly: a head is complete within `header_timeout` of its first byte,
 //!    and a request begins within `idle_timeout` of the last one's end. It is re-armed only when it fires or when a
 //!    nearer limit appears, so a request costs no timer.
@@ -26,11 +27,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::drain::{Phase, PhaseWatch};
+use super::stream::Stream;
+use super::tls;
 use super::wire::{Beat, Protocol, Turn, UnderWay, Wire};
 use crate::gateway::respond::{Asked, refuse};
 use crate::gateway::{Body, Peer, random};
@@ -57,6 +61,8 @@ pub(super) struct Site {
     /// The listener's place in the configuration.
     pub(super) listener: usize,
     pub(super) bounds: Bounds,
+    /// How clients are spoken to within TLS; none: in clear.
+    pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) phase: PhaseWatch,
     /// One for each connection that may be open.
     pub(super) permits: Arc<Semaphore>,
@@ -80,7 +86,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Serves one connection to its end, and says what went wrong where something did.
 pub(super) async fn serve<H, F>(
-    stream: TcpStream,
+    socket: TcpStream,
     address: SocketAddr,
     site: Site,
     handler: H,
@@ -90,7 +96,15 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let Site { bounds, mut phase, .. } = site.clone();
-    let peer = Peer { address, listener: site.listener, tls: false };
+    let stream = match site.tls.clone() {
+        None => Stream::Plain(socket),
+        // Boxed: its room would be the connection's for all its life.
+        Some(config) => match Box::pin(tls::accept(socket, config, bounds.header_timeout, &mut phase)).await? {
+            Some(stream) => stream,
+            None => return Ok(()),
+        },
+    };
+    let peer = Peer { address, listener: site.listener, tls: stream.is_tls() };
     let beat = Beat::new();
     let mut timer = pin!(sleep_until(Instant::now() + bounds.header_timeout.min(bounds.idle_timeout)));
     let mut wire = Wire::new(stream, beat.clone());

@@ -10,6 +10,8 @@ pub mod assembly;
 pub mod connection;
 pub mod drain;
 pub mod listener;
+mod stream;
+mod tls;
 mod wire;
 mod workers;
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub connections: usize,
     /// The bounds of each connection.
     pub bounds: Bounds,
+    /// How clients are spoken to within TLS; none: in clear.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Why the server could not start.
@@ -101,6 +105,7 @@ where
     let site = Site {
         listener: 0,
         bounds: settings.bounds,
+        tls: settings.tls.clone(),
         phase: phases.watch(),
         permits: Arc::clone(&permits),
         telemetry: Some(Arc::clone(telemetry)),

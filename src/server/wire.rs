@@ -1,6 +1,6 @@
-//! A client's socket, and what has happened on it lately.
+//! A client's connection, and what has happened on it lately.
 //!
-//! [`Wire`] reads and writes for the HTTP implementation, tells HTTP/2 from HTTP/1 by the first bytes, and notes in
+//! [`Wire`] reads and writes for the HTTP implementation, tells HTTP/2 from HTTP/1 by the handshake or the first bytes, and notes in
 //! [`Beat`] what the connection's deadlines depend on: when a head began, whether a request is under way.
 //! At the end it lingers: what the client still sends is read and thrown away for a moment, because a socket closed over
 //! unread bytes resets the connection, and a reset can overtake the answer that tells the client why.
@@ -12,16 +12,16 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::Bounds;
+use super::stream::Stream;
 
 /// What a client of HTTP/2 sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a closing connection lingers.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,9 +183,9 @@ impl Drop for UnderWay {
     }
 }
 
-/// A client's socket.
+/// A client's connection.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     beat: Beat,
     /// The first bytes, read to tell the protocol; handed out again.
     first: [u8; PREFACE.len()],
@@ -195,12 +195,16 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, beat: Beat) -> Self {
+    pub(super) fn new(stream: Stream, beat: Beat) -> Self {
         Self { stream, beat, first: [0; PREFACE.len()], read: 0, given: 0, shut: false }
     }
 
-    /// Reads until the protocol is known; none where the client closed without a byte.
+    /// Knows the protocol by the TLS handshake, or reads until it does; none where the client closed without a byte.
     pub(super) fn poll_protocol(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Protocol>>> {
+        if let Some(protocol) = self.stream.negotiated() {
+            self.beat.speaks(protocol);
+            return Poll::Ready(Ok(Some(protocol)));
+        }
         while self.read < PREFACE.len() {
             let Some(space) = self.first.get_mut(self.read..) else { break };
             let mut buf = ReadBuf::new(space);
@@ -278,7 +282,7 @@ impl AsyncWrite for Wire {
         let mut waste = [0; 4096];
         loop {
             let mut buf = ReadBuf::new(&mut waste);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
+            match ready!(Pin::new(self.stream.socket()).poll_read(cx, &mut buf)) {
                 Ok(()) if !buf.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(Ok(())),
             }

@@ -187,6 +187,10 @@ closed! {
         HeadTooLarge = "head_too_large",
         /// A head that did not arrive in `header_timeout`.
         HeadTimeout = "head_timeout",
+        /// A TLS handshake that failed: not TLS, a version or a certificate that is not taken.
+        TlsHandshake = "tls_handshake",
+        /// A TLS handshake that was not complete in `header_timeout`.
+        TlsTimeout = "tls_timeout",
         /// A breach of HTTP/2, floods among them.
         Protocol = "protocol",
         /// The client left in the middle of a request or of an answer.

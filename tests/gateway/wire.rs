@@ -616,6 +616,7 @@ async fn a_panic_costs_one_request() {
         workers: 2,
         connections: 10,
         bounds: Bounds { head_bytes: 8192, header_timeout: second, idle_timeout: 30 * second },
+        tls: None,
     };
     let admin = Admin::new(String::new, Vec::new);
     let running = start(&settings, &Handle::current(), gateway.shared().telemetry(), admin, |_| {
