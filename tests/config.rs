@@ -31,10 +31,21 @@ fn directory() -> tempfile::TempDir {
     let mixed = KEYS.replace("{\"keys\":[", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"},"#);
     file("mixed-keys.json", 0o644, &mixed);
     file("page.json", 0o644, "<html></html>");
+    file("ca.crt", 0o644, &authority());
+    file("no.crt", 0o644, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    file("half.crt", 0o644, "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    file("other.crt", 0o644, &(authority() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
     file("hmac.key", 0o440, &("k".repeat(64) + "\n"));
     file("short.key", 0o440, &("k".repeat(31) + "\n"));
     file("open.key", 0o644, &"k".repeat(64));
     directory
+}
+
+/// The certificate of an authority, in PEM.
+fn authority() -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
 }
 
 /// What `check` says of a text, without the directory's name.
@@ -157,6 +168,7 @@ fn what_the_file_says_is_in_the_model() {
         jwks = { refresh = "6m", cooldown = "7s", max_stale = "8h" }
         [issuers.uri]
         issuer = "uri"
+        tls = { ca = "ca.crt" }
         jwks = { uri = "https://login.example.com/jwks" }
         [issuers.file]
         issuer = "file"
@@ -210,6 +222,9 @@ fn what_the_file_says_is_in_the_model() {
     assert!(matches!(&uri.keys, KeySource::Uri(url) if url.as_str() == "https://login.example.com/jwks"));
     assert!(matches!(&file.keys, KeySource::File { keys, .. } if keys.len() == 1));
     assert!(matches!(&secret.keys, KeySource::Secret));
+    let trusted = uri.authorities.as_ref().unwrap();
+    assert_eq!((trusted.path(), trusted.certificates().len()), (directory.path().join("ca.crt").as_path(), 1));
+    assert!(main.authorities.is_none());
     assert_eq!(config.rules.issuers[0].leeway, 300);
     assert_eq!(config.rules.issuers[1].leeway, 30);
 

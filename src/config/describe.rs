@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use super::authorities::Authorities;
 use super::model::{Config, KeySource};
 use super::units::{duration_text, size_text};
 use crate::policy::permit::{Policy, Requirement, Scalar};
@@ -64,6 +65,8 @@ struct IssuerLine {
     algorithms: Vec<&'static str>,
     leeway_seconds: u64,
     keys: String,
+    /// Nothing: whom the system trusts.
+    trusts: Option<String>,
     refresh: String,
 }
 
@@ -87,6 +90,7 @@ impl Config {
                     algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
                     leeway_seconds: signer.leeway,
                     keys: keys(&source.keys),
+                    trusts: source.authorities.as_ref().map(trusts),
                     refresh: duration_text(source.refresh),
                 })
                 .collect(),
@@ -149,6 +153,10 @@ fn keys(source: &KeySource) -> String {
     }
 }
 
+fn trusts(authorities: &Authorities) -> String {
+    format!("only {} of {}", authorities.certificates().len(), authorities.path().display())
+}
+
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.routes.iter().try_for_each(|route| route.fmt(f))?;
@@ -203,6 +211,7 @@ impl fmt::Display for IssuerLine {
         line(f, "believes", self.believes)?;
         some(f, "signs with", &self.algorithms)?;
         line(f, "keys", &self.keys)?;
+        some(f, "trusts", self.trusts.as_slice())?;
         f.write_char('\n')
     }
 }

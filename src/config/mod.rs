@@ -13,6 +13,7 @@
 //! A file that is wrong is refused whole, and every fault is reported at once: no step returns early, and an option that
 //! is not declared is a fault. Nothing of this is looked at again while requests are served.
 
+mod authorities;
 mod build;
 mod declare;
 mod describe;
@@ -29,6 +30,7 @@ mod upstream_address;
 
 use std::path::Path;
 
+pub use self::authorities::Authorities;
 use self::declare::{Opt, Read, Rule};
 pub use self::describe::Description;
 pub use self::example::example;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use super::authorities::Authorities;
 pub use super::read::{Authorization, LogFormat, LogLevel, RefusalLog};
 pub use super::upstream_address::Address;
 use crate::policy::Rules;
@@ -108,6 +109,8 @@ pub struct Issuer {
     pub name: String,
     /// The source of its keys.
     pub keys: KeySource,
+    /// Who is believed to vouch for it in TLS; `None`: whom the system trusts.
+    pub authorities: Option<Authorities>,
     /// Whether plain http outside loopback is fetched, also where discovery names it.
     pub allow_http: bool,
     /// Whether the gateway is unready until the keys were seen once.

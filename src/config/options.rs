@@ -129,10 +129,18 @@ options! {
         discovery_url: Url = Off(r#""https://login.example.com/.well-known/openid-configuration""#);
         /// plain http outside loopback, for what we fetch
         allow_http: bool = Default("false");
+        /// for what we fetch from it: believe only the authorities of this PEM file
+        tls: IssuerTls = Off(r#"{ ca = "ca.crt" }"#);
         /// whether we are unready until its keys were seen once
         required_for_ready: bool = Default("true");
         /// where its public keys come from; default: by discovery
         jwks: Jwks = Section;
+    }
+
+    /// `issuers.NAME.tls`
+    struct IssuerTls {
+        /// certificates of the authorities to trust instead of the system's, in PEM
+        ca: Text = Required(r#""ca.crt""#);
     }
 
     /// A secret that stands elsewhere.

@@ -180,6 +180,7 @@ pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
         name: issuer.name.clone(),
         issuer: config.rules.issuers.get(id.0)?.spellings.first()?.clone(),
         origin,
+        authorities: issuer.authorities.clone(),
         plain_http: if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback },
         refresh: issuer.refresh,
         cooldown: issuer.cooldown,

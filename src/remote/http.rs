@@ -19,7 +19,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
 use super::clock::{Clock, Elapsed, Monotonic};
-use crate::config::is_loopback;
+use crate::config::{Authorities, is_loopback};
 
 /// The longest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -112,6 +112,14 @@ impl Client {
         let plain = builder().no_proxy().tls_certs_only([]).build().map_err(|error| reason(&error))?;
         let tls = builder().build().map_err(|error| reason(&error));
         Ok(Self { clock, plain, tls })
+    }
+
+    /// This client with other trust: for `https` only these authorities vouch, and those of the system do not.
+    #[must_use]
+    pub fn trusting(&self, authorities: &Authorities) -> Self {
+        let roots = authorities.certificates().iter().map(|der| reqwest::Certificate::from_der(der));
+        let tls = roots.collect::<Result<Vec<_>, _>>().and_then(|roots| builder().tls_certs_only(roots).build());
+        Self { tls: tls.map_err(|error| reason(&error)), ..self.clone() }
     }
 
     /// The body of the answer to `GET url`, where it is complete at `deadline`.

@@ -49,6 +49,7 @@ impl World {
             name: name.to_owned(),
             issuer: issuer.to_owned(),
             origin,
+            authorities: None,
             plain_http: PlainHttp::Loopback,
             refresh: REFRESH,
             cooldown: COOLDOWN,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use super::{keys, positive};
+use super::{certificates, keys, positive};
 use crate::config::fault::{Faults, Span};
 use crate::config::model::{Issuer, KeySource};
 use crate::config::options;
@@ -63,11 +63,14 @@ fn issuer(
     } else {
         (keys::keys(raw, jwks, directory, faults), None)
     };
+    let tls = raw.tls.value.as_ref();
+    let authorities = tls.and_then(|tls| certificates::authorities(&tls.ca, directory, faults));
     let own = raw.issuer.value.as_ref().map(|text| text.0.clone());
     let aliases = raw.aliases.value.iter().flatten().map(|at| at.value.0.clone());
     let source = Issuer {
         name: name.to_owned(),
         keys: keys?,
+        authorities,
         allow_http: raw.allow_http.value?,
         required_for_ready: raw.required_for_ready.value?,
         refresh: jwks.refresh.value?,

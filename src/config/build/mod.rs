@@ -3,6 +3,7 @@
 //! No function here returns at the first fault. Each looks at all it was given, adds what is wrong, and only then
 //! assembles its part, or `None` where a piece is missing.
 
+mod certificates;
 mod issuers;
 pub(super) mod keys;
 mod policies;

@@ -72,9 +72,10 @@ impl KeySets {
     ) -> Arc<Self> {
         let mut keepers = Vec::new();
         let shelves = sources.into_iter().enumerate().map(|(index, source)| {
-            let shelf = Arc::new(Shelf::new(source?));
-            let keeper =
-                Keeper::new(IssuerId(index), Arc::clone(&shelf), clock.clone(), client.clone(), Arc::clone(observer));
+            let source = source?;
+            let client = source.authorities.as_ref().map_or_else(|| client.clone(), |own| client.trusting(own));
+            let shelf = Arc::new(Shelf::new(source));
+            let keeper = Keeper::new(IssuerId(index), Arc::clone(&shelf), clock.clone(), client, Arc::clone(observer));
             keepers.push(handle.spawn(keeper.run()).abort_handle());
             Some(shelf)
         });

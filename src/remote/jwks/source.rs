@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use url::{Host, Url};
 
+use crate::config::Authorities;
 use crate::policy::json::{Json, Object};
 use crate::policy::jwk::JwkSet;
 use crate::policy::reject::Quoted;
@@ -23,8 +24,8 @@ use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::{BODY_LIMIT, Client, FetchError, PlainHttp, is_machine_local};
 use crate::telemetry::labels::FetchResult;
 
-/// One issuer's keys: where they are, and for how long they are good.
-#[derive(Debug, Clone)]
+/// One issuer's keys: where they are, and for how long they are good. Equal ones can share what was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySource {
     /// The issuer's name in the configuration.
     pub name: String,
@@ -32,6 +33,8 @@ pub struct KeySource {
     pub issuer: String,
     /// Where its keys are.
     pub origin: Origin,
+    /// Who vouches for it in TLS, where that is not whom the system trusts.
+    pub authorities: Option<Authorities>,
     /// Where plain `http` may go.
     pub plain_http: PlainHttp,
     /// The time between two fetches.
@@ -258,6 +261,7 @@ mod tests {
             name: "main".to_owned(),
             issuer: issuer.to_owned(),
             origin: Origin::Discovery(asked.clone()),
+            authorities: None,
             plain_http: PlainHttp::Loopback,
             refresh: Duration::from_secs(300),
             cooldown: Duration::from_secs(10),
