@@ -31,6 +31,7 @@ use bearward::policy::issuer::{Issuer, IssuerId, Recognition};
 use bearward::policy::jwk::JwkSet;
 use bearward::policy::jwt::{Algorithm, UnverifiedJwt};
 use bearward::policy::permit::{Policy, Presented};
+use bearward::policy::policies::Policies;
 use bearward::policy::principal::Principal;
 use bearward::policy::reject::Reject;
 use bearward::policy::request::{HeadLimits, RequestView};
@@ -72,13 +73,13 @@ fn route(path: &str) -> Route {
         hosts: Vec::new(),
         path: RoutePattern::parse(path).unwrap(),
         methods: Vec::new(),
-        access: Access::Policy(Arc::new(Policy {
+        access: Access::Policies(Policies::new(vec![Arc::new(Policy {
             name: "read".to_owned(),
             issuers: vec![IssuerId(0)],
             audience: vec!["https://api.example.com".to_owned()],
             scopes: vec!["read:orders".to_owned()],
             ..Policy::default()
-        })),
+        })])),
         upstream: UpstreamId(0),
         identity_headers: Arc::new([]),
         keep_authorization: true,
@@ -95,8 +96,8 @@ fn decide(token: &str, issuer: &Issuer, set: &JwkSet, route: &Route) -> Result<(
     walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
     let keys = issuer.keys(set, jwt.contents())?.unwrap();
     let signed = jwt.verify(issuer, &keys)?;
-    let principal = Principal::prove(Arc::new(signed), issuer, now)?;
-    route.permit(Presented::Caller(principal)).map(|_| ())
+    let principal = Principal::prove(Arc::new(signed), (IssuerId(0), issuer), now);
+    route.permit(principal.map(Presented::Caller)).map(|_| ())
 }
 
 fn fresh_tokens(criterion: &mut Criterion) {

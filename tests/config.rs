@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bearward::cli::check;
 use bearward::config::{Authorization, Config, KeySource, LogFormat, LogLevel, RefusalLog, example};
+use bearward::policy::issuer::IssuerId;
 use bearward::policy::route::Access;
 
 /// A public key (RFC 7517 appendix A.1).
@@ -238,7 +239,12 @@ fn what_the_file_says_is_in_the_model() {
     let [a, b] = config.rules.routes.routes() else { panic!("two routes") };
     assert_eq!((a.name.as_str(), a.upstream.0, a.keep_authorization, a.body_bytes), ("/a/*", 0, false, None));
     assert_eq!((b.name.as_str(), b.upstream.0, b.keep_authorization, b.body_bytes), ("/b", 1, true, Some(1 << 20)));
-    assert!(matches!(&a.access, Access::Policy(policy) if policy.name == "/a/*" && policy.issuers[0].0 == 1));
+    let Access::Policies(policies) = &a.access else { panic!("a policy") };
+    let [policy] = policies.all() else { panic!("one policy") };
+    assert_eq!(
+        (policy.name.as_str(), &policy.issuers[..], policies.issuers()),
+        ("/a/*", &[IssuerId(1)][..], &[IssuerId(1)][..])
+    );
     assert!(matches!(&b.access, Access::Public));
 }
 
@@ -274,7 +280,7 @@ fn a_good_file_is_described_for_machines() {
     assert_eq!(answer["report"]["faults"], 0);
     let route = &answer["configuration"]["routes"][0];
     assert_eq!((&route["name"], &route["upstream_url"]), (&"/*".into(), &"http://127.0.0.1:3000".into()));
-    assert_eq!(route["policy"]["audience"], serde_json::json!(["https://api.example.com"]));
+    assert_eq!(route["policies"][0]["audience"], serde_json::json!(["https://api.example.com"]));
     assert_eq!(answer["configuration"]["issuers"][0]["dialect"], "auth0");
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri};
 
-use self::telling::{Explanation, Standing};
+use self::telling::{Explanation, Standing, Steps};
 use super::ExplainArguments;
 use crate::config::Config;
 use crate::gateway::{key_source, verify};
@@ -22,7 +22,7 @@ use crate::policy::decision::{AFTER_SIGNATURE, BEFORE_KEY, BY_POLICY, PolicyCase
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt::{Contents, UnverifiedJwt};
 use crate::policy::kind::{self, TokenKind};
-use crate::policy::permit::Policy;
+use crate::policy::policies::Policies;
 use crate::policy::reject::{Quoted, Reject, Step};
 use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
@@ -119,67 +119,89 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
         Ok(view) => view,
         Err(reject) => return Ok(told.ending(Step::Head, reject)),
     };
-    told.passed(Step::Head, format!("{method} {} at {}", Quoted::from(view.raw_path()), view.authority()));
+    told.steps.passed(Step::Head, format!("{method} {} at {}", Quoted::from(view.raw_path()), view.authority()));
     let route = match rules.routes.find(&view) {
         Ok((_, route)) => route,
         Err(reject) => return Ok(told.ending(Step::Route, reject)),
     };
-    let upstream = config.upstreams.get(route.upstream.0);
-    told.passed(
-        Step::Route,
-        format!(
-            "{} ({}), to {}",
-            route.name,
-            route.path,
-            upstream.map_or_else(String::new, |up| up.address.to_string())
-        ),
-    );
-    let policy = match &route.access {
+    let upstream = config.upstreams.get(route.upstream.0).map_or_else(String::new, |up| up.address.to_string());
+    told.steps.passed(Step::Route, format!("{} ({}), to {upstream}", route.name, route.path));
+    let policies = match &route.access {
         Access::Public => {
-            told.passed(Step::Credential, "the route is public: none is looked at".to_owned());
+            told.steps.passed(Step::Credential, "the route is public: none is looked at".to_owned());
             return Ok(told);
         }
-        Access::Policy(policy) => policy,
+        Access::Policies(policies) => policies,
     };
-    let token = match route.credential(&view) {
-        Err(reject) => return Ok(told.ending(Step::Credential, reject)),
-        Ok(Credential::None(found)) => return Ok(told.ending(Step::Credential, Reject::CredentialMissing { found })),
-        Ok(Credential::Bearer(token)) => token,
-    };
-    told.passed(Step::Credential, "one Bearer token".to_owned());
-    told.judged(Step::Size, rules.size(token), Standing::Told, || {
-        format!("{} bytes, of at most {}", token.len(), rules.token_bytes)
-    });
-    let jwt = match UnverifiedJwt::parse(token) {
-        Ok(jwt) => jwt,
-        Err(reject) => return Ok(told.ending(Step::Shape, reject)),
-    };
-    told.passed(Step::Shape, "a signed JWT of three parts".to_owned());
-    let contents = jwt.contents().clone();
-    told.judged(Step::Extensions, contents.extensions(), Standing::Told, || "demands no extension".to_owned());
-    let (id, issuer) = match rules.issuer(policy, &contents.claims) {
-        Ok(found) => found,
-        Err(reject) => return Ok(told.ending(Step::Issuer, reject)),
-    };
-    told.passed(Step::Issuer, format!("{}, dialect {} (unverified)", issuer.name, issuer.recognition.name()));
-    let now = NumericDate::from(Clock::system().wall());
-    let case = TokenCase { contents: &contents, issuer, now };
-    for rule in BEFORE_KEY {
-        let saw = || format!("{} (unverified)", saw(rule.step, &contents, issuer));
-        // These refusals say themselves what of them is unverified.
-        told.judged(rule.step, (rule.judge)(&case), Standing::Told, saw);
+    told.shadow = policies.is_shadow();
+    match route.credential(&view) {
+        Err(reject) => Ok(told.ending(Step::Credential, reject)),
+        Ok(Credential::None(absence)) => {
+            let saw = || "none, and anonymous callers are let in".to_owned();
+            told.steps.judged(Step::Credential, policies.admit(absence), Standing::Told, saw);
+            Ok(told)
+        }
+        Ok(Credential::Bearer(token)) => {
+            told.steps.passed(Step::Credential, "one Bearer token".to_owned());
+            told.token(config, route, policies, token, online).await
+        }
     }
-    let signed = told.signature(config, id, issuer, jwt, online).await?;
-    let standing = if signed { Standing::Told } else { Standing::Unverified };
-    for rule in AFTER_SIGNATURE {
-        let saw = || format!("{}{}", saw(rule.step, &contents, issuer), standing.note());
-        told.judged(rule.step, (rule.judge)(&case), standing, saw);
-    }
-    told.policy(route, policy, issuer, &contents, standing);
-    Ok(told)
 }
 
 impl Explanation {
+    /// The steps from the token's size on.
+    async fn token(
+        mut self,
+        config: &Config,
+        route: &Route,
+        policies: &Policies,
+        token: &str,
+        online: bool,
+    ) -> Result<Self, String> {
+        let rules = &config.rules;
+        self.steps.judged(Step::Size, rules.size(token), Standing::Told, || {
+            format!("{} bytes, of at most {}", token.len(), rules.token_bytes)
+        });
+        let jwt = match UnverifiedJwt::parse(token) {
+            Ok(jwt) => jwt,
+            Err(reject) => return Ok(self.ending(Step::Shape, reject)),
+        };
+        self.steps.passed(Step::Shape, "a signed JWT of three parts".to_owned());
+        let contents = jwt.contents().clone();
+        let extensions = || "demands no extension".to_owned();
+        self.steps.judged(Step::Extensions, contents.extensions(), Standing::Told, extensions);
+        let (id, issuer) = match rules.issuer(policies, &contents.claims) {
+            Ok(found) => found,
+            Err(reject) => return Ok(self.ending(Step::Issuer, reject)),
+        };
+        self.steps.passed(Step::Issuer, taken(issuer, id, policies));
+        let now = NumericDate::from(Clock::system().wall());
+        let case = TokenCase { contents: &contents, issuer, now };
+        for rule in BEFORE_KEY {
+            let saw = || format!("{} (unverified)", saw(rule.step, &contents, issuer));
+            // These refusals say themselves what of them is unverified.
+            self.steps.judged(rule.step, (rule.judge)(&case), Standing::Told, saw);
+        }
+        let signed = self.steps.signature(config, id, issuer, jwt, online).await?;
+        let standing = if signed { Standing::Told } else { Standing::Unverified };
+        for rule in AFTER_SIGNATURE {
+            let saw = || format!("{}{}", saw(rule.step, &contents, issuer), standing.note());
+            self.steps.judged(rule.step, (rule.judge)(&case), standing, saw);
+        }
+        for policy in policies.taking(id) {
+            let case = PolicyCase { claims: &contents.claims, issuer, policy, told: &route.identity_headers };
+            let mut steps = Steps::default();
+            for rule in BY_POLICY {
+                let saw = || format!("{}{}", saw(rule.step, &contents, issuer), standing.note());
+                steps.judged(rule.step, (rule.judge)(&case), standing, saw);
+            }
+            self.policies.push((policy.name.clone(), steps));
+        }
+        Ok(self)
+    }
+}
+
+impl Steps {
     /// The steps key and signature; whether the signature holds.
     async fn signature(
         &mut self,
@@ -223,22 +245,18 @@ impl Explanation {
             }
         }
     }
+}
 
-    fn policy(
-        &mut self,
-        route: &Route,
-        policy: &Arc<Policy>,
-        issuer: &Issuer,
-        contents: &Contents,
-        standing: Standing,
-    ) {
-        let told = &route.identity_headers;
-        let case = PolicyCase { claims: &contents.claims, issuer, policy, told };
-        for rule in BY_POLICY {
-            let saw = || format!("{}{}", saw(rule.step, contents, issuer), standing.note());
-            self.judged(rule.step, (rule.judge)(&case), standing, saw);
+/// What the issuer's step saw: who it is, and which of several policies go on to judge its token.
+fn taken(issuer: &Issuer, id: IssuerId, policies: &Policies) -> String {
+    let by = match policies.all() {
+        [_] => String::new(),
+        _ => {
+            let takers: Vec<_> = policies.taking(id).map(|policy| policy.name.as_str()).collect();
+            format!(", taken by policy {}", takers.join(", "))
         }
-    }
+    };
+    format!("{}, dialect {}{by} (unverified)", issuer.name, issuer.recognition.name())
 }
 
 /// What a step that let the token pass saw of it.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::authorities::Authorities;
 use super::model::{Config, KeySource};
 use super::units::{duration_text, size_text};
-use crate::policy::permit::{Policy, Requirement, Scalar};
+use crate::policy::permit::{Mode, Policy, Requirement, Scalar};
 use crate::policy::route::{Access, Route};
 
 /// What a configuration does, for people ([`Display`](fmt::Display)) and machines ([`Serialize`]).
@@ -28,8 +28,8 @@ struct RouteLine {
     path: String,
     /// Empty: all.
     methods: Vec<String>,
-    /// Nothing: public.
-    policy: Option<PolicyLine>,
+    /// Any of them; none: public.
+    policies: Vec<PolicyLine>,
     upstream: String,
     upstream_url: String,
     upstream_timeout: String,
@@ -47,6 +47,8 @@ struct PolicyLine {
     any_scope: Vec<String>,
     claims: Vec<ClaimLine>,
     client_ids: Vec<String>,
+    anonymous: bool,
+    mode: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,9 +106,9 @@ impl Config {
             hosts: route.hosts.iter().map(ToString::to_string).collect(),
             path: route.path.to_string(),
             methods: route.methods.iter().map(ToString::to_string).collect(),
-            policy: match &route.access {
-                Access::Public => None,
-                Access::Policy(policy) => Some(self.policy_line(policy)),
+            policies: match &route.access {
+                Access::Public => Vec::new(),
+                Access::Policies(policies) => policies.all().iter().map(|policy| self.policy_line(policy)).collect(),
             },
             upstream: upstream.name.clone(),
             upstream_url: upstream.address.to_string(),
@@ -131,6 +133,8 @@ impl Config {
             any_scope: policy.any_scope.clone(),
             claims: policy.claims.iter().map(claim_line).collect(),
             client_ids: policy.client_ids.clone(),
+            anonymous: policy.anonymous,
+            mode: policy.mode.name(),
         }
     }
 }
@@ -180,9 +184,15 @@ impl fmt::Display for RouteLine {
         if let Some(bytes) = self.body_bytes {
             line(f, "body", &format!("at most {}", size_text(bytes)))?;
         }
-        match &self.policy {
-            None => line(f, "policy", "public: no credential is looked at")?,
-            Some(policy) => policy.fmt(f)?,
+        match &self.policies[..] {
+            [] => line(f, "policy", "public: no credential is looked at")?,
+            [policy] => policy.fmt(f)?,
+            several => {
+                for (at, policy) in several.iter().enumerate() {
+                    line(f, if at == 0 { "policy" } else { "or policy" }, &policy.name)?;
+                    policy.fmt(f)?;
+                }
+            }
         }
         f.write_char('\n')
     }
@@ -198,7 +208,14 @@ impl fmt::Display for PolicyLine {
             let values: Vec<_> = rule.any_of.iter().map(ToString::to_string).collect();
             line(f, "claim", &format!("{} = {}", rule.claim, values.join(" or ")))?;
         }
-        some(f, "clients", &self.client_ids)
+        some(f, "clients", &self.client_ids)?;
+        if self.anonymous {
+            line(f, "anonymous", "whoever sends no credential at all is let through")?;
+        }
+        if self.mode == Mode::Shadow.name() {
+            line(f, "mode", "shadow: whatever is refused is let through, counted and logged")?;
+        }
+        Ok(())
     }
 }
 

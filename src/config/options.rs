@@ -20,6 +20,7 @@ use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
 use crate::policy::dialect::Compare;
 use crate::policy::jwt::Algorithm;
+use crate::policy::permit::Mode;
 use crate::policy::route::{HostPattern, RoutePattern};
 
 options! {
@@ -211,6 +212,10 @@ options! {
         claims: ClaimRules = Off(r#"{ tenant = "acme", roles = ["ops", "admin"], "/kubernetes.io/namespace" = "shop" }"#);
         /// allowed client_id / azp / cid / appid
         client_ids: Vec<Text> = Off(r#"["web", "batch"]"#);
+        /// whether no credential at all is let through (a bad one never is)
+        anonymous: bool = Default("false");
+        /// or "shadow": a refusal by this policy is let through, counted and logged
+        mode: Mode = Default(r#""enforce""#);
     }
 
     /// `[[routes]]`
@@ -223,7 +228,7 @@ options! {
         path: RoutePattern = Required(r#""/orders/*""#);
         /// default: all
         methods: Vec<At<Method>> = Off(r#"["GET", "HEAD"]"#);
-        /// a name, an inline table, or "public"
+        /// a name, several names (any of them), an inline table, or "public"
         policy: PolicyChoice = Required(r#""read-orders""#);
         /// a name or a URL
         upstream: Text = Required(r#""orders""#);

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::policy::claims::NumericDate;
-use crate::policy::credential::Credential;
+use crate::policy::credential::{Absence, Credential};
 use crate::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
 use crate::policy::permit::Presented;
 use crate::policy::principal::Principal;
 use crate::policy::reject::Reject;
+use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
 use crate::remote::jwks::KeySets;
 use crate::telemetry::labels::CacheResult;
@@ -28,42 +29,42 @@ pub(super) struct Claimed {
     pub(super) verified: bool,
 }
 
-/// Proves the caller of a request to `route`, and tells `claimed` whose token it is on the way.
+/// Takes the credential of a request to `route` and proves its caller; tells `claimed` whose token it is on the way.
 ///
 /// # Errors
 ///
-/// The first refusal in the order of the decision, from the token's size to its proof.
+/// The first refusal in the order of the decision, from the credential to the token's proof.
 pub(super) async fn authenticate<'r>(
     shared: &'r Shared,
     route: &Route,
-    credential: Credential<'_>,
+    request: &RequestView<'_>,
     now: NumericDate,
     claimed: &mut Claimed,
 ) -> Result<Presented<'r>, Reject> {
-    let (token, policy) = match (credential, &route.access) {
-        (Credential::None(found), _) => return Ok(Presented::Nothing(found)),
-        (Credential::Bearer(_), Access::Public) => return Ok(Presented::Nothing("the route is public")),
-        (Credential::Bearer(token), Access::Policy(policy)) => (token, policy),
+    let (token, policies) = match (route.credential(request)?, &route.access) {
+        (Credential::None(absence), _) => return Ok(Presented::Nothing(absence)),
+        (Credential::Bearer(_), Access::Public) => return Ok(Presented::Nothing(Absence::Entire)),
+        (Credential::Bearer(token), Access::Policies(policies)) => (token, policies),
     };
     let (rules, keys, verified) = (shared.rules(), shared.keys(), shared.verified());
     rules.size(token)?;
     if let Some((id, signed)) = verified.find(token, keys, &rules.issuers) {
         shared.telemetry().metrics.verified_cache(CacheResult::Hit);
-        // The policy of this route may not take this issuer's tokens, though another route's did.
-        let (_, issuer) = rules.issuer(policy, &signed.contents().claims)?;
+        // No policy of this route may take this issuer's tokens, though another route's did.
+        let issuer = rules.issuer(policies, &signed.contents().claims)?;
         *claimed = Claimed { issuer: Some(id), verified: true };
         return Principal::prove(signed, issuer, now).map(Presented::Caller);
     }
     shared.telemetry().metrics.verified_cache(CacheResult::Miss);
     let jwt = UnverifiedJwt::parse(token)?;
     jwt.contents().extensions()?;
-    let (id, issuer) = rules.issuer(policy, &jwt.contents().claims)?;
+    let (id, issuer) = rules.issuer(policies, &jwt.contents().claims)?;
     claimed.issuer = Some(id);
     walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
     let signed = Arc::new(verify(keys, id, issuer, jwt).await?);
     claimed.verified = true;
     verified.remember(token, id, &signed);
-    Principal::prove(signed, issuer, now).map(Presented::Caller)
+    Principal::prove(signed, (id, issuer), now).map(Presented::Caller)
 }
 
 /// Finds the key and checks the signature with it.

@@ -12,9 +12,10 @@ use super::body::{Body, Ending};
 use super::respond::{Asked, refuse};
 use super::shared::Shared;
 use crate::policy::forwarded::{Hop, client_address};
-use crate::policy::permit::Permit;
+use crate::policy::permit::{Grounds, Permit};
 use crate::policy::principal::Principal;
 use crate::policy::reject::{Code, Reject};
+use crate::policy::route::Route;
 use crate::policy::trace::{RequestId, Trace};
 use crate::telemetry::labels::{By, Decision};
 use crate::telemetry::metrics::Held;
@@ -82,8 +83,21 @@ impl Journey {
             let issuer = self.claimed.issuer.map(|issuer| issuer.0);
             self.shared.telemetry().metrics.id_token_accepted(self.route, issuer);
         }
-        let decision = if permit.principal().is_some() { Decision::Permitted } else { Decision::Anonymous };
+        let decision = match permit.grounds() {
+            Grounds::Caller(_) => Decision::Permitted,
+            Grounds::Anonymous => Decision::Anonymous,
+            Grounds::Shadow(reject) => {
+                self.shadowed(permit.route(), reject);
+                Decision::Shadowed(reject.code())
+            }
+        };
         self.verdict = Some(Verdict { decision, upstream: permit.route().upstream.0, sent: Instant::now() });
+    }
+
+    /// Counts a refusal that is let through, and tells the operator.
+    fn shadowed(&self, route: &Route, reject: &Reject) {
+        self.shared.telemetry().metrics.shadow_refused(self.route, reject.code());
+        self.shared.refusals().tell_shadowed(reject, &route.name, self.request_id.as_str(), self.shared.since_start());
     }
 
     /// The answer as it goes out, watched to its end.

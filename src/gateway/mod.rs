@@ -1,9 +1,9 @@
 //! The straight line of a request.
 //!
 //! ```text
-//! head, route, credential     policy, pure
-//! authenticate                the one step of the decision that may wait: for a key
-//! permit                      policy, pure
+//! head, route                 policy, pure
+//! authenticate                the credential, and the one step of the decision that may wait: for a key
+//! permit                      policy, pure; also what a refusal by a policy in shadow mode comes to
 //! forward                     takes the permit: there is no other way to an upstream
 //! respond                     the one place where a refusal becomes an answer
 //! ```
@@ -99,9 +99,8 @@ impl Gateway {
         }
         let (index, route) = rules.routes.find(&view)?;
         journey.route = Some(index);
-        let credential = route.credential(&view)?;
         let now = NumericDate::from(self.shared.clock().wall());
-        let presented = authenticate(&self.shared, route, credential, now, &mut journey.claimed).await?;
+        let presented = authenticate(&self.shared, route, &view, now, &mut journey.claimed).await;
         let permit = route.permit(presented)?;
 
         let authority = view.authority().to_owned();

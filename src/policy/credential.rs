@@ -4,6 +4,8 @@
 //! 2. One of another scheme is as none: it is no credential of ours.
 //! 3. `Bearer`, in any case, needs one token of the alphabet `b64token`.
 //! 4. A token in the query is no credential; beside a header it makes two, which is refused.
+//!
+//! What is no credential is told apart from nothing at all: only the latter can be meant as an anonymous request.
 
 use http::header::AUTHORIZATION;
 
@@ -13,10 +15,32 @@ use super::request::RequestView;
 /// What a request presents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credential<'a> {
-    /// Nothing that counts; the text says what was there instead.
-    None(&'static str),
+    /// Nothing that counts.
+    None(Absence),
     /// One Bearer token.
     Bearer(&'a str),
+}
+
+/// What was there instead of a credential that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// Nothing at all.
+    Entire,
+    /// A token in the query, which is not taken.
+    InQuery,
+    /// An `Authorization` of another scheme.
+    OtherScheme,
+}
+
+impl Absence {
+    /// What was found, for the operator.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Entire => "there is no Authorization header",
+            Self::InQuery => "there is no Authorization header, and a token in the query is not taken",
+            Self::OtherScheme => "the Authorization header is of another scheme than Bearer",
+        }
+    }
 }
 
 impl std::fmt::Debug for Credential<'_> {
@@ -38,11 +62,8 @@ impl<'a> Credential<'a> {
     pub fn of(request: &RequestView<'a>) -> Result<Self, Reject> {
         let mut fields = request.headers().get_all(AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
-            return Ok(Self::None(if request.has_token_in_query() {
-                "there is no Authorization header, and a token in the query is not taken"
-            } else {
-                "there is no Authorization header"
-            }));
+            let in_query = request.has_token_in_query();
+            return Ok(Self::None(if in_query { Absence::InQuery } else { Absence::Entire }));
         };
         if fields.next().is_some() {
             return Err(Reject::CredentialAmbiguous { what: "there is more than one Authorization header" });
@@ -59,7 +80,7 @@ impl<'a> Credential<'a> {
         let scheme_end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
         let (scheme, rest) = value.split_at(scheme_end);
         if !scheme.eq_ignore_ascii_case(b"Bearer") {
-            return Ok(Self::None("the Authorization header is of another scheme than Bearer"));
+            return Ok(Self::None(Absence::OtherScheme));
         }
         let start = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
         let token = std::str::from_utf8(&rest[start..])

@@ -7,7 +7,7 @@
 //! BEFORE_KEY        kind, algorithm, time                cheap, and can only refuse
 //! key, signature                                         gateway: the one step that may wait
 //! AFTER_SIGNATURE   proof
-//! BY_POLICY         claims, audience, client, scopes, claims of the policy
+//! BY_POLICY         claims, audience, client, scopes, claims of the policy; for each policy that takes the issuer
 //! ```
 //!
 //! `run` walks them to the first refusal, `explain` to the end. Kind and time come before the signature because they are
@@ -51,6 +51,15 @@ pub struct PolicyCase<'a> {
     pub told: &'a [IdentityHeader],
 }
 
+/// A policy's refusal, and how far its rules had been walked by then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// The step that refused.
+    pub step: Step,
+    /// Its refusal.
+    pub reject: Reject,
+}
+
 /// A rule about the token alone.
 pub type TokenRule = Rule<fn(&TokenCase<'_>) -> Result<(), Reject>>;
 /// A rule of a policy.
@@ -89,8 +98,8 @@ pub fn walk_token(rules: &[TokenRule], case: &TokenCase<'_>) -> Result<(), Rejec
 /// # Errors
 ///
 /// That refusal.
-pub fn walk_policy(rules: &[PolicyRule], case: &PolicyCase<'_>) -> Result<(), Reject> {
-    rules.iter().try_for_each(|rule| (rule.judge)(case))
+pub fn walk_policy(rules: &[PolicyRule], case: &PolicyCase<'_>) -> Result<(), Refused> {
+    rules.iter().try_for_each(|rule| (rule.judge)(case).map_err(|reject| Refused { step: rule.step, reject }))
 }
 
 /// RFC 7800 section 3.1: a token with `cnf` is for the holder of a key, and a plain Bearer request proves none.

@@ -1,10 +1,8 @@
 //! Everything that decides, as pure functions over values: no async, no clock, no sockets, no randomness, no log.
 
-use std::sync::Arc;
-
 use self::claims::Claims;
 use self::issuer::{Issuer, IssuerId};
-use self::permit::Policy;
+use self::policies::Policies;
 use self::reject::{Quoted, Reject};
 use self::route::RouteTable;
 
@@ -21,6 +19,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod kind;
 pub mod permit;
+pub mod policies;
 pub mod principal;
 pub mod reject;
 pub mod request;
@@ -54,14 +53,14 @@ impl Rules {
         if length > limit { Err(Reject::TokenTooLarge { length, limit }) } else { Ok(()) }
     }
 
-    /// The issuer that a token names, if this policy takes its tokens: by exact `iss` (RFC 8725 section 3.8).
+    /// The issuer that a token names, if one of these policies takes its tokens: by exact `iss` (RFC 8725 section 3.8).
     ///
     /// # Errors
     ///
     /// `claims_malformed` or `issuer_unknown`.
-    pub fn issuer(&self, policy: &Arc<Policy>, claims: &Claims) -> Result<(IssuerId, &Issuer), Reject> {
+    pub fn issuer(&self, policies: &Policies, claims: &Claims) -> Result<(IssuerId, &Issuer), Reject> {
         let iss = claims.issuer()?;
-        let trusted = || policy.issuers.iter().filter_map(|id| Some((*id, self.issuers.get(id.0)?)));
+        let trusted = || policies.issuers().iter().filter_map(|id| Some((*id, self.issuers.get(id.0)?)));
         trusted().find(|(_, issuer)| issuer.is_called(iss)).ok_or_else(|| Reject::IssuerUnknown {
             iss: Quoted::from(iss),
             trusted: trusted().flat_map(|(_, issuer)| issuer.spellings.clone()).collect(),

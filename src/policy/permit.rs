@@ -5,12 +5,13 @@
 use serde_json::Number;
 
 use super::claims::{ClaimPath, Claims, malformed};
-use super::credential::Credential;
+use super::credential::{Absence, Credential};
 use super::decision::{self, PolicyCase};
 use super::issuer::{Issuer, IssuerId};
 use super::json::Json;
+use super::policies::Policies;
 use super::principal::Principal;
-use super::reject::{Quoted, Reject};
+use super::reject::{Code, Quoted, Reject};
 use super::request::RequestView;
 use super::route::{Access, Route};
 
@@ -31,6 +32,30 @@ pub struct Policy {
     pub claims: Vec<Requirement>,
     /// The clients that may call; none: any.
     pub client_ids: Vec<String>,
+    /// Whether a request without any credential is let through. A bad one never is.
+    pub anonymous: bool,
+    /// What its refusals come to.
+    pub mode: Mode,
+}
+
+/// What the refusals of a policy come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are answers.
+    #[default]
+    Enforce,
+    /// They are let through, counted and logged.
+    Shadow,
+}
+
+impl Mode {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 /// A claim that must have one of some values; where it is an array, it must hold one.
@@ -181,8 +206,8 @@ impl Policy {
 /// What a request presented, once it was authenticated.
 #[derive(Debug, Clone)]
 pub enum Presented<'r> {
-    /// No credential; the text says what was there instead.
-    Nothing(&'static str),
+    /// No credential that counts.
+    Nothing(Absence),
     /// A proven caller.
     Caller(Principal<'r>),
 }
@@ -191,7 +216,18 @@ pub enum Presented<'r> {
 #[derive(Debug, Clone)]
 pub struct Permit<'r> {
     route: &'r Route,
-    principal: Option<Principal<'r>>,
+    grounds: Grounds<'r>,
+}
+
+/// Why a request may pass.
+#[derive(Debug, Clone)]
+pub enum Grounds<'r> {
+    /// Nobody needs to be known: the route is public, or anonymous callers are let in.
+    Anonymous,
+    /// The caller is one that a policy permits.
+    Caller(Principal<'r>),
+    /// It may not, but a policy in shadow mode only tells that: this is the refusal. Whoever called is not believed.
+    Shadow(Reject),
 }
 
 impl<'r> Permit<'r> {
@@ -200,9 +236,17 @@ impl<'r> Permit<'r> {
         self.route
     }
 
-    /// Who was permitted; nobody where the route is public.
+    /// Why it was given.
+    pub fn grounds(&self) -> &Grounds<'r> {
+        &self.grounds
+    }
+
+    /// Who was permitted; nobody where the request passes on other grounds.
     pub fn principal(&self) -> Option<&Principal<'r>> {
-        self.principal.as_ref()
+        match &self.grounds {
+            Grounds::Caller(principal) => Some(principal),
+            Grounds::Anonymous | Grounds::Shadow(_) => None,
+        }
     }
 }
 
@@ -214,35 +258,41 @@ impl Route {
     /// `credential_ambiguous` or `credential_malformed`.
     pub fn credential<'a>(&self, request: &RequestView<'a>) -> Result<Credential<'a>, Reject> {
         match &self.access {
-            Access::Public => Ok(Credential::None("the route is public")),
-            Access::Policy(_) => Credential::of(request),
+            Access::Public => Ok(Credential::None(Absence::Entire)),
+            Access::Policies(_) => Credential::of(request),
         }
     }
 
-    /// Judges a caller by this route's policy.
+    /// Judges what came of authenticating a request by this route's policies.
+    ///
+    /// In shadow mode every refusal from the credential on passes, but for a defect of ours.
     ///
     /// # Errors
     ///
-    /// The first refusal in the order of the decision.
-    pub fn permit<'r>(&'r self, presented: Presented<'r>) -> Result<Permit<'r>, Reject> {
-        let policy = match &self.access {
-            Access::Public => return Ok(Permit { route: self, principal: None }),
-            Access::Policy(policy) => policy,
+    /// The refusal that is told, by the rules of [`policies`](super::policies).
+    pub fn permit<'r>(&'r self, presented: Result<Presented<'r>, Reject>) -> Result<Permit<'r>, Reject> {
+        let grounds = match &self.access {
+            Access::Public => Grounds::Anonymous,
+            Access::Policies(policies) => match presented.and_then(|presented| self.judge(policies, presented)) {
+                Ok(grounds) => grounds,
+                Err(reject) if policies.is_shadow() && reject.code() != Code::Internal => Grounds::Shadow(reject),
+                Err(reject) => return Err(reject),
+            },
         };
+        Ok(Permit { route: self, grounds })
+    }
+
+    fn judge<'r>(&self, policies: &Policies, presented: Presented<'r>) -> Result<Grounds<'r>, Reject> {
         let principal = match presented {
-            Presented::Nothing(found) => return Err(Reject::CredentialMissing { found }),
+            Presented::Nothing(absence) => return policies.admit(absence).map(|()| Grounds::Anonymous),
             Presented::Caller(principal) => principal,
         };
-        decision::walk_policy(
-            decision::BY_POLICY,
-            &PolicyCase {
-                claims: principal.claims(),
-                issuer: principal.issuer(),
-                policy,
-                told: &self.identity_headers,
-            },
-        )?;
-        Ok(Permit { route: self, principal: Some(principal) })
+        let (claims, issuer) = (principal.claims(), principal.issuer());
+        Policies::settle(policies.taking(principal.issuer_id()).map(|policy| {
+            let case = PolicyCase { claims, issuer, policy, told: &self.identity_headers };
+            decision::walk_policy(decision::BY_POLICY, &case)
+        }))?;
+        Ok(Grounds::Caller(principal))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::claims::{Claims, NumericDate};
 use super::decision::{self, TokenCase};
-use super::issuer::Issuer;
+use super::issuer::{Issuer, IssuerId};
 use super::jwt::SignedClaims;
 use super::kind::{self, TokenKind};
 use super::reject::Reject;
@@ -13,7 +13,7 @@ use super::reject::Reject;
 #[derive(Debug, Clone)]
 pub struct Principal<'r> {
     signed: Arc<SignedClaims>,
-    issuer: &'r Issuer,
+    issuer: (IssuerId, &'r Issuer),
 }
 
 impl<'r> Principal<'r> {
@@ -23,8 +23,8 @@ impl<'r> Principal<'r> {
     /// # Errors
     ///
     /// The first refusal in the order of the decision.
-    pub fn prove(signed: Arc<SignedClaims>, issuer: &'r Issuer, now: NumericDate) -> Result<Self, Reject> {
-        let case = TokenCase { contents: signed.contents(), issuer, now };
+    pub fn prove(signed: Arc<SignedClaims>, issuer: (IssuerId, &'r Issuer), now: NumericDate) -> Result<Self, Reject> {
+        let case = TokenCase { contents: signed.contents(), issuer: issuer.1, now };
         decision::walk_token(decision::BEFORE_KEY, &case)?;
         decision::walk_token(decision::AFTER_SIGNATURE, &case)?;
         Ok(Self { signed, issuer })
@@ -32,7 +32,12 @@ impl<'r> Principal<'r> {
 
     /// Who signed.
     pub fn issuer(&self) -> &'r Issuer {
-        self.issuer
+        self.issuer.1
+    }
+
+    /// The place of who signed.
+    pub fn issuer_id(&self) -> IssuerId {
+        self.issuer.0
     }
 
     /// What was signed.
@@ -42,6 +47,7 @@ impl<'r> Principal<'r> {
 
     /// Whether it is no access token and passed by the issuer's `accept_id_tokens` alone.
     pub fn is_by_id_token(&self) -> bool {
-        self.issuer.accept_id_tokens && kind::classify(self.signed.contents(), self.issuer).kind != TokenKind::Access
+        self.issuer().accept_id_tokens
+            && kind::classify(self.signed.contents(), self.issuer()).kind != TokenKind::Access
     }
 }

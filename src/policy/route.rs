@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::identity::IdentityHeader;
-use super::permit::Policy;
+use super::policies::Policies;
 use super::reject::Reject;
 use super::request::RequestView;
 
@@ -50,8 +50,8 @@ pub struct Route {
 pub enum Access {
     /// Anybody: no credential is looked at.
     Public,
-    /// Whoever the policy permits.
-    Policy(Arc<Policy>),
+    /// Whoever one of the policies permits.
+    Policies(Policies),
 }
 
 /// A host as a route names it.

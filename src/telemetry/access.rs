@@ -20,13 +20,13 @@ use super::metrics::{Dropped, Metrics};
 pub struct Settings {
     /// JSON or text.
     pub format: Format,
-    /// The share of requests without a fault that get a line: 0 none, 1 all.
+    /// The share of requests without a code that get a line: 0 none, 1 all.
     pub sample: f64,
     /// Which of the refused and failed ones get a line.
     pub refused: Refused,
 }
 
-/// Which requests that were refused, or that failed, get a line.
+/// Which requests that were refused, in shadow mode too, or that failed, get a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refused {
     /// All of them.
@@ -106,6 +106,7 @@ fn line(format: Format, outcome: &Outcome, names: &Metrics) -> String {
     let known = |value: Option<_>| value.map_or(Value::Unknown, Value::Text);
     let result = match outcome.decision {
         Decision::Refused(_) => "refused",
+        Decision::Shadowed(_) => "shadowed",
         decision @ (Decision::Permitted | Decision::Anonymous) => decision.label(),
     };
     let fields = [

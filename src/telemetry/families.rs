@@ -16,6 +16,7 @@ pub(super) struct Families {
     pub(super) request_duration: HistogramVec,
     pub(super) overhead: HistogramVec,
     pub(super) decisions: IntCounterVec,
+    pub(super) shadow_refusals: IntCounterVec,
     pub(super) connection_errors: IntCounterVec,
     pub(super) jwks_fetches: IntCounterVec,
     pub(super) jwks_last_success: GaugeVec,
@@ -68,6 +69,11 @@ impl Families {
                 "bearward_decisions_total",
                 "Decisions: permitted, anonymous, or the code of the refusal; whatever the upstream then did.",
                 &["route", "issuer", "outcome"],
+            )?,
+            shadow_refusals: add.counters(
+                "bearward_shadow_refusals_total",
+                "Requests that were let through because a policy of theirs is in shadow mode, by the code it would refuse them with.",
+                &["route", "code"],
             )?,
             connection_errors: add.counters(
                 "bearward_connection_errors_total",

@@ -277,8 +277,10 @@ closed! {
 pub enum Decision {
     /// Let through with a proven token.
     Permitted,
-    /// Let through without a credential.
+    /// Let through without a proven caller.
     Anonymous,
+    /// Let through without a proven caller because the policy is in shadow mode; enforced, it were refused with this code.
+    Shadowed(Code),
     /// Refused.
     Refused(Code),
 }
@@ -288,16 +290,16 @@ impl Decision {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Permitted => "permitted",
-            Self::Anonymous => "anonymous",
+            Self::Anonymous | Self::Shadowed(_) => "anonymous",
             Self::Refused(code) => code.facts().name,
         }
     }
 
-    /// A number of its own for each decision.
+    /// A number of its own for each value of the label.
     pub(super) const fn key(self) -> u16 {
         match self {
             Self::Permitted => 0,
-            Self::Anonymous => 1,
+            Self::Anonymous | Self::Shadowed(_) => 1,
             Self::Refused(code) => 2 + code as u16,
         }
     }

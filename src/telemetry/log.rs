@@ -134,11 +134,14 @@ impl<'a> MakeWriter<'a> for Pipe {
 pub struct Refusals {
     /// By code.
     gates: Box<[Gate]>,
+    /// By code, for those that are let through: neither may hide the other.
+    shadow_gates: Box<[Gate]>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { gates: Code::ALL.iter().map(|_| Gate::default()).collect() }
+        let gates = || Code::ALL.iter().map(|_| Gate::default()).collect();
+        Self { gates: gates(), shadow_gates: gates() }
     }
 }
 
@@ -157,6 +160,16 @@ impl Refusals {
             501.. => tracing::warn!(code = facts.name, cause, help, route, request_id, suppressed, "request failed"),
             _ => tracing::info!(code = facts.name, cause, help, route, request_id, suppressed, "request refused"),
         }
+    }
+
+    /// The same of a refusal that a policy in shadow mode lets through.
+    pub fn tell_shadowed(&self, reject: &Reject, route: &str, request_id: &str, now: Duration) {
+        let code = reject.code();
+        let Some(suppressed) = self.shadow_gates.get(code as usize).and_then(|gate| gate.pass(now)) else {
+            return;
+        };
+        let (name, cause, help) = (code.facts().name, reject.cause(), reject.help());
+        tracing::info!(code = name, cause, help, route, request_id, suppressed, "request would be refused");
     }
 }
 

@@ -190,6 +190,7 @@ impl Metrics {
             Box::new(RouteSeries {
                 requests: [const { Chain::new() }; METHODS.len()],
                 decisions: (0..=self.issuer_names.len()).map(|_| Chain::new()).collect(),
+                shadow_refusals: Chain::new(),
                 duration: self.families.request_duration.with_label_values(&[name]),
                 overhead: self.families.overhead.with_label_values(&[name]),
             })
@@ -248,6 +249,13 @@ impl Metrics {
         self.families.id_tokens_accepted.with_label_values(&[route, issuer]).inc();
     }
 
+    /// Counts a request that was let through in shadow mode, and would else have been refused with this code.
+    pub fn shadow_refused(&self, route: Option<usize>, code: Code) {
+        let name = self.route_name(route).unwrap_or(NONE);
+        let made = || self.families.shadow_refusals.with_label_values(&[name, code.facts().name]);
+        self.route(route).shadow_refusals.series(code as u16, made).inc();
+    }
+
     /// Counts a panic that was caught.
     pub fn panicked(&self) {
         self.families.panics.inc();
@@ -286,6 +294,8 @@ struct RouteSeries {
     requests: [Chain<IntCounter>; METHODS.len()],
     /// By issuer (the last place: none), then by decision.
     decisions: Box<[Chain<IntCounter>]>,
+    /// By code.
+    shadow_refusals: Chain<IntCounter>,
     duration: Histogram,
     overhead: Histogram,
 }

@@ -98,10 +98,11 @@ impl Outcome {
         }
     }
 
-    /// The code that tells what went wrong, at the decision or after it.
+    /// The code that tells what went wrong, at the decision or after it; in shadow mode, what is let through.
     pub fn code(&self) -> Option<Code> {
         match self.decision {
             Decision::Refused(code) => Some(code),
+            Decision::Shadowed(code) => self.failure.or(Some(code)),
             Decision::Permitted | Decision::Anonymous => self.failure,
         }
     }

@@ -44,7 +44,7 @@ issuer main
     assert_eq!((json.code, json.err.as_str()), (0, ""));
     let told = json.json();
     assert_eq!(told["report"]["faults"], 0);
-    assert_eq!(told["configuration"]["routes"][0]["policy"]["audience"], json!(["https://api.example.com"]));
+    assert_eq!(told["configuration"]["routes"][0]["policies"][0]["audience"], json!(["https://api.example.com"]));
     assert_eq!(told["configuration"]["issuers"][0]["dialect"], "auth0");
 
     let by_environment = bearward_with(&["check"], &[("BEARWARD_CONFIG", &config)], "");

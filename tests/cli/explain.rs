@@ -55,6 +55,33 @@ upstream = "api"
 path = "/open"
 policy = "public"
 upstream = "api"
+[policies.batch]
+issuers = ["main"]
+audience = ["{AUDIENCE}"]
+client_ids = ["batch"]
+[policies.partner]
+issuers = ["far"]
+audience = ["{AUDIENCE}"]
+[[routes]]
+path = "/several"
+policy = ["batch", "orders", "partner"]
+upstream = "api"
+[policies.visitors]
+issuers = ["main"]
+audience = ["{AUDIENCE}"]
+anonymous = true
+[[routes]]
+path = "/visitors"
+policy = "visitors"
+upstream = "api"
+[policies.shadow]
+issuers = ["main"]
+audience = ["{AUDIENCE}"]
+mode = "shadow"
+[[routes]]
+path = "/shadow"
+policy = "shadow"
+upstream = "api"
 "#
         );
         let config = files.write("bearward.toml", &config);
@@ -216,6 +243,76 @@ fn what_a_forged_token_says_is_unverified() {
     );
 }
 
+/// Several policies, each for itself: the refusal that the caller gets is the one that came furthest.
+#[test]
+fn several_policies_are_told_one_by_one() {
+    let case = Case::new("http://127.0.0.1:3000");
+    let explain = |claims: Value, more: &[&str]| {
+        let file = case.files.write("token", &case.token(&json!({}), &claims));
+        case.ask(&[&["--url", "http://a/several", "--token-file", text(&file)], more].concat())
+    };
+    let permitted = explain(json!({}), &[]);
+    assert_eq!(permitted.code, 0, "{}", permitted.out);
+    for line in [
+        "  ok       issuer               main, dialect rfc9068, taken by policy batch, orders (unverified)\n",
+        "\n  policy batch\n  ok       claims well-formed   ",
+        "  no       client               client_refused: the token's client is \"web\"; the policy takes batch\n",
+        "\n  policy orders\n",
+        "\npermitted\n",
+    ] {
+        assert!(permitted.out.contains(line), "{line}\n{}", permitted.out);
+    }
+    assert!(!permitted.out.contains("REFUSED") && !permitted.out.contains("policy partner"), "{}", permitted.out);
+
+    let refused = explain(json!({ "scope": "", "tenant": "evil" }), &[]);
+    assert_eq!(refused.code, 1);
+    for line in [
+        "  also     client               client_refused: the token's client is \"web\"; the policy takes batch\n",
+        "  REFUSED  scopes               scope_insufficient: ",
+        "  also     claims               claim_insufficient: ",
+        "\nrefused: 403 scope_insufficient\n",
+        "\nonce that is cured, still in the way: claim_insufficient\n",
+    ] {
+        assert!(refused.out.contains(line), "{line}\n{}", refused.out);
+    }
+    let expired = explain(json!({ "exp": 1, "scope": "" }), &[]);
+    assert!(expired.out.contains("\nrefused: 401 token_expired\n"), "{}", expired.out);
+    assert!(expired.out.ends_with("still in the way: scope_insufficient\n"), "{}", expired.out);
+
+    let told = explain(json!({ "scope": "" }), &["--json"]).json();
+    assert_eq!((&told["code"], &told["permitted"]), (&json!("scope_insufficient"), &json!(false)));
+    let steps = told["steps"].as_array().unwrap();
+    let refused: Vec<_> = steps.iter().filter(|step| step["verdict"] == "refused").collect();
+    let by: Vec<_> = refused.iter().map(|step| (&step["policy"], &step["code"])).collect();
+    assert_eq!(by, [(&json!("batch"), &json!("client_refused")), (&json!("orders"), &json!("scope_insufficient"))]);
+}
+
+#[test]
+fn a_refusal_in_shadow_mode_is_let_through_and_told() {
+    let case = Case::new("http://127.0.0.1:3000");
+    let file = case.files.write("token", &case.token(&json!({}), &json!({ "aud": "other", "exp": 1 })));
+    let done = case.ask(&["--url", "http://a/shadow", "--token-file", text(&file)]);
+    assert_eq!(done.code, 0, "{}", done.out);
+    assert!(done.out.contains("  REFUSED  time                 token_expired: "), "{}", done.out);
+    let end = "\nlet through, in shadow mode; enforced it would be refused: 401 token_expired\n";
+    assert!(done.out.contains(end) && done.out.ends_with("still in the way: audience_wrong\n"), "{}", done.out);
+
+    let told = case.ask(&["--url", "http://a/shadow", "--json"]).json();
+    let (permitted, shadow, code) = (&told["permitted"], &told["shadow"], &told["code"]);
+    assert_eq!((permitted, shadow, code), (&json!(true), &json!(true), &json!("credential_missing")));
+}
+
+#[test]
+fn an_anonymous_request_is_told_as_one() {
+    let case = Case::new("http://127.0.0.1:3000");
+    let done = case.ask(&["--url", "http://a/visitors"]);
+    assert_eq!(done.code, 0, "{}", done.out);
+    let line = "  ok       credential           none, and anonymous callers are let in\n";
+    assert!(done.out.contains(line) && done.out.ends_with("\npermitted\n"), "{}", done.out);
+    let done = case.ask(&["--url", "http://a/visitors?access_token=x"]);
+    assert!(done.code == 1 && done.out.contains("\nrefused: 401 credential_missing\n"), "{}", done.out);
+}
+
 #[test]
 fn a_secret_is_told_as_one() {
     let files = Files::new();
@@ -331,6 +428,9 @@ async fn the_gateway_answers_what_explain_tells() {
     }
     for (expected, method, path) in [
         ("permitted", "GET", "/open"),
+        ("permitted", "GET", "/visitors"),
+        ("credential_missing", "GET", "/visitors?access_token=x"),
+        ("credential_missing", "GET", "/several"),
         ("route_unknown", "GET", "/nowhere"),
         ("method_not_allowed", "DELETE", "/orders/1"),
         ("path_ambiguous", "GET", "/orders//1"),

@@ -17,5 +17,6 @@ mod keys;
 mod kinds;
 mod metrics;
 mod oidc_provider;
+mod policies;
 mod proven;
 mod wire;

@@ -40,6 +40,7 @@ fn all() -> String {
     }
     metrics.jwks_replaced(0, SystemTime::now());
     metrics.id_token_accepted(Some(0), Some(0));
+    metrics.shadow_refused(Some(0), Code::TokenExpired);
     metrics.config_in_force("0123456789ab");
     metrics.config_reloaded(ReloadResult::Success);
     let telemetry = Telemetry { metrics, access: None };

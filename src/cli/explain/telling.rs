@@ -1,13 +1,16 @@
 //! How an explanation is told: a line per step, for people, or one JSON object.
 //!
-//! The first refusal is the one that the caller gets, with its cure; then come those that it hides. What a token says is
-//! marked `unverified` unless its signature was checked and holds.
+//! The refusal that the caller gets is told as such, with its cure; the others are those that it hides. Where a route has
+//! several policies, each is told for itself, after what is judged once for all of them. What a token says is marked
+//! `unverified` unless its signature was checked and holds.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
 use crate::gateway::respond::challenge;
+use crate::policy::decision::Refused;
+use crate::policy::policies::Policies;
 use crate::policy::reject::{Reject, Step};
 
 /// What one step came to.
@@ -38,31 +41,24 @@ impl Standing {
     }
 }
 
-/// The decision as it is told.
-pub(super) struct Explanation {
-    request: String,
-    steps: Vec<(Step, Verdict)>,
-}
+/// Steps of the decision in their order.
+#[derive(Default)]
+pub(super) struct Steps(Vec<(Step, Verdict)>);
 
-impl Explanation {
-    /// Begins with the request that is asked about, without its query: that may hold a credential.
-    pub(super) fn of(request: String) -> Self {
-        Self { request, steps: Vec::new() }
-    }
-
+impl Steps {
     /// A step that lets the request go on, and what it saw.
     pub(super) fn passed(&mut self, step: Step, saw: String) {
-        self.steps.push((step, Verdict::Passed(saw)));
+        self.0.push((step, Verdict::Passed(saw)));
     }
 
     /// A step that refuses.
     pub(super) fn refused(&mut self, step: Step, reject: Reject) {
-        self.steps.push((step, Verdict::Refused(reject, Standing::Told)));
+        self.0.push((step, Verdict::Refused(reject, Standing::Told)));
     }
 
     /// A step that could not be taken.
     pub(super) fn skipped(&mut self, step: Step, why: &'static str) {
-        self.steps.push((step, Verdict::Skipped(why)));
+        self.0.push((step, Verdict::Skipped(why)));
     }
 
     /// A step that was taken; what it says of the token stands as `standing` says.
@@ -74,99 +70,173 @@ impl Explanation {
         saw: impl FnOnce() -> String,
     ) {
         let verdict = verdict.map_or_else(|reject| Verdict::Refused(reject, standing), |()| Verdict::Passed(saw()));
-        self.steps.push((step, verdict));
+        self.0.push((step, verdict));
     }
 
-    /// After a step without which nothing further can be told.
-    pub(super) fn ending(mut self, step: Step, reject: Reject) -> Self {
-        self.refused(step, reject);
-        self
-    }
-
-    /// Every refusal, in order. The first is the one that the caller gets.
-    fn refusals(&self) -> impl Iterator<Item = &Reject> {
-        self.steps.iter().filter_map(|(_, verdict)| match verdict {
-            Verdict::Refused(reject, _) => Some(reject),
+    fn refusals(&self) -> impl Iterator<Item = (Step, &Reject)> {
+        self.0.iter().filter_map(|(step, verdict)| match verdict {
+            Verdict::Refused(reject, _) => Some((*step, reject)),
             Verdict::Passed(_) | Verdict::Skipped(_) => None,
         })
     }
 
-    /// Whether a step that was not taken might refuse before all that did.
-    fn is_open(&self) -> bool {
-        let first = self.steps.iter().find(|(_, verdict)| !matches!(verdict, Verdict::Passed(_)));
-        matches!(first, Some((_, Verdict::Skipped(_))))
+    /// As the gateway sees them, which stops at the first refusal.
+    fn verdict(&self) -> Result<(), Refused> {
+        match self.refusals().next() {
+            None => Ok(()),
+            Some((step, reject)) => Err(Refused { step, reject: reject.clone() }),
+        }
     }
 
-    /// Whether every step was taken and let the request go on.
+    /// Whether a step that was not taken might refuse before all that did.
+    fn is_open(&self) -> bool {
+        let first = self.0.iter().find(|(_, verdict)| !matches!(verdict, Verdict::Passed(_)));
+        matches!(first, Some((_, Verdict::Skipped(_))))
+    }
+}
+
+/// The decision as it is told.
+pub(super) struct Explanation {
+    request: String,
+    /// What is judged once.
+    pub(super) steps: Steps,
+    /// What each policy judges, by its name.
+    pub(super) policies: Vec<(String, Steps)>,
+    /// Whether a refusal is let through.
+    pub(super) shadow: bool,
+}
+
+impl Explanation {
+    /// Begins with the request that is asked about, without its query: that may hold a credential.
+    pub(super) fn of(request: String) -> Self {
+        Self { request, steps: Steps::default(), policies: Vec::new(), shadow: false }
+    }
+
+    /// After a step without which nothing further can be told.
+    pub(super) fn ending(mut self, step: Step, reject: Reject) -> Self {
+        self.steps.refused(step, reject);
+        self
+    }
+
+    /// The refusal that the caller gets.
+    fn refusal(&self) -> Option<Reject> {
+        let once = self.steps.verdict().map_err(|refused| refused.reject);
+        once.and_then(|()| self.by_policies()).err()
+    }
+
+    fn by_policies(&self) -> Result<(), Reject> {
+        if self.policies.is_empty() {
+            return Ok(());
+        }
+        Policies::settle(self.policies.iter().map(|(_, steps)| steps.verdict()))
+    }
+
+    /// The codes of the refusals that the first one hides; of several policies those of the one that came furthest.
+    fn hidden(&self) -> Vec<&'static str> {
+        let told = self.by_policies().err();
+        let furthest =
+            self.policies.iter().find(|(_, steps)| steps.verdict().err().map(|refused| refused.reject) == told);
+        let furthest = furthest.filter(|_| told.is_some()).into_iter().flat_map(|(_, steps)| steps.refusals());
+        self.steps.refusals().chain(furthest).skip(1).map(|(_, reject)| reject.code().facts().name).collect()
+    }
+
+    /// Whether the gateway would let the request pass.
     pub(super) fn permits(&self) -> bool {
-        self.steps.iter().all(|(_, verdict)| matches!(verdict, Verdict::Passed(_)))
+        self.shadow || self.refusal().is_none() && !self.steps.is_open()
     }
 
     /// One object for machines.
     pub(super) fn json(&self) -> Value {
-        let steps = self.steps.iter().map(|(step, verdict)| match verdict {
-            Verdict::Passed(saw) => json!({ "step": step.name(), "verdict": "passed", "saw": saw }),
-            Verdict::Skipped(why) => json!({ "step": step.name(), "verdict": "skipped", "saw": why }),
-            Verdict::Refused(reject, standing) => json!({
-                "step": step.name(),
-                "verdict": "refused",
-                "code": reject.code().facts().name,
-                "saw": format!("{}{}", reject.cause(), standing.note()),
-                "help": reject.help(),
-            }),
+        let once = self.steps.0.iter().map(|(step, verdict)| entry(*step, verdict));
+        let by_policy = self.policies.iter().flat_map(|(name, steps)| {
+            steps.0.iter().map(move |(step, verdict)| {
+                let mut entry = entry(*step, verdict);
+                entry["policy"] = json!(name);
+                entry
+            })
         });
-        let refusal = self.refusals().next();
+        let refusal = self.refusal();
+        let refusal = refusal.as_ref();
         json!({
             "request": self.request,
             "permitted": self.permits(),
+            "shadow": self.shadow,
             "code": refusal.map(|reject| reject.code().facts().name),
             "status": refusal.map(|reject| reject.code().facts().status),
             "www_authenticate": refusal.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
-            "steps": steps.collect::<Vec<_>>(),
+            "steps": once.chain(by_policy).collect::<Vec<_>>(),
         })
+    }
+}
+
+fn entry(step: Step, verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Passed(saw) => json!({ "step": step.name(), "verdict": "passed", "saw": saw }),
+        Verdict::Skipped(why) => json!({ "step": step.name(), "verdict": "skipped", "saw": why }),
+        Verdict::Refused(reject, standing) => json!({
+            "step": step.name(),
+            "verdict": "refused",
+            "code": reject.code().facts().name,
+            "saw": format!("{}{}", reject.cause(), standing.note()),
+            "help": reject.help(),
+        }),
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut first = true;
+        let refusal = self.refusal();
+        // The one that the caller gets is marked once, though two policies may say the same.
+        let mut told = refusal.as_ref();
+        let other = if told.is_some() { "also   " } else { "no     " };
         writeln!(f, "{}\n", self.request)?;
-        for (step, verdict) in &self.steps {
-            match verdict {
-                Verdict::Passed(saw) => writeln!(f, "  ok       {:<20} {saw}", step.name())?,
-                Verdict::Skipped(why) => writeln!(f, "  -        {:<20} not taken: {why}", step.name())?,
-                Verdict::Refused(reject, standing) => {
-                    let mark = if first { "REFUSED" } else { "also   " };
-                    first = false;
-                    let (cause, note) = (reject.cause(), standing.note());
-                    writeln!(f, "  {mark}  {:<20} {}: {cause}{note}", step.name(), reject.code())?;
-                    writeln!(f, "           {:<20} cure: {}", "", reject.help())?;
-                }
+        lines(f, &self.steps, &mut told, other)?;
+        for (name, steps) in &self.policies {
+            if self.policies.len() > 1 {
+                writeln!(f, "\n  policy {name}")?;
+            }
+            lines(f, steps, &mut told, other)?;
+        }
+        self.conclude(f, refusal.as_ref())
+    }
+}
+
+/// A line per step; `other` marks the refusals that are not the one the caller gets.
+fn lines(f: &mut fmt::Formatter<'_>, steps: &Steps, told: &mut Option<&Reject>, other: &str) -> fmt::Result {
+    for (step, verdict) in &steps.0 {
+        match verdict {
+            Verdict::Passed(saw) => writeln!(f, "  ok       {:<20} {saw}", step.name())?,
+            Verdict::Skipped(why) => writeln!(f, "  -        {:<20} not taken: {why}", step.name())?,
+            Verdict::Refused(reject, standing) => {
+                let mark = if told.take_if(|told| *told == reject).is_some() { "REFUSED" } else { other };
+                let (cause, note) = (reject.cause(), standing.note());
+                writeln!(f, "  {mark}  {:<20} {}: {cause}{note}", step.name(), reject.code())?;
+                writeln!(f, "           {:<20} cure: {}", "", reject.help())?;
             }
         }
-        self.conclude(f)
     }
+    Ok(())
 }
 
 impl Explanation {
     /// The last lines: what the caller gets, and what would still be in the way.
-    fn conclude(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut refusals = self.refusals();
-        let Some(reject) = refusals.next() else {
+    fn conclude(&self, f: &mut fmt::Formatter<'_>, refusal: Option<&Reject>) -> fmt::Result {
+        let Some(reject) = refusal else {
             let verdict = if self.permits() { "permitted" } else { UNDECIDED };
             return writeln!(f, "\n{verdict}");
         };
         let facts = reject.code().facts();
-        writeln!(f, "\nrefused: {} {}", facts.status, facts.name)?;
+        let shadow = if self.shadow { "let through, in shadow mode; enforced it would be " } else { "" };
+        writeln!(f, "\n{shadow}refused: {} {}", facts.status, facts.name)?;
         if let Some(challenge) = challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
             writeln!(f, "WWW-Authenticate: {challenge}")?;
         }
-        if self.is_open() {
+        if self.steps.is_open() {
             writeln!(f, "unless key or signature, which were not checked, refuse it first: ask with --online")?;
         }
-        let others: Vec<_> = refusals.map(|reject| reject.code().facts().name).collect();
-        if !others.is_empty() {
-            writeln!(f, "once that is cured, still in the way: {}", others.join(", "))?;
+        let hidden = self.hidden();
+        if !hidden.is_empty() {
+            writeln!(f, "once that is cured, still in the way: {}", hidden.join(", "))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::config::options::{self, Issuer};
 use crate::config::read::{At, Text};
 use crate::policy::dialect::{AccessIf, Dialect};
 use crate::policy::issuer::IssuerId;
-use crate::policy::permit::Policy;
+use crate::policy::permit::{Mode, Policy};
 
 /// Builds one policy; `None` after reporting what is wrong with it.
 pub(super) fn policy(
@@ -37,6 +37,14 @@ pub(super) fn policy(
             help,
         );
     }
+    if raw.mode.value == Some(Mode::Shadow) {
+        let help = "watch `bearward_shadow_refusals_total`; once it stands still, write `mode = \"enforce\"`";
+        faults.warn(
+            &raw.mode.span,
+            "nothing is refused where this policy is used: what it refuses is let through",
+            help,
+        );
+    }
     for issuer in trusted.iter().flatten() {
         if let Some((name, issuer)) = issuers.get(issuer.0) {
             fits(raw, span, &name.value, issuer, faults);
@@ -51,6 +59,8 @@ pub(super) fn policy(
         any_scope: values(&raw.any_scope),
         claims: raw.claims.value.as_ref().map(|rules| rules.0.clone()).unwrap_or_default(),
         client_ids: raw.client_ids.value.iter().flatten().map(|text| text.0.clone()).collect(),
+        anonymous: raw.anonymous.value?,
+        mode: raw.mode.value?,
     }))
 }
 

@@ -13,6 +13,7 @@ use crate::config::nearest::suggest;
 use crate::config::options;
 use crate::config::read::{At, NAME_HELP, PolicyChoice, is_name};
 use crate::policy::permit::Policy;
+use crate::policy::policies::Policies;
 use crate::policy::route::{Access, Route, RouteTable, UpstreamId};
 
 /// What routes refer to.
@@ -61,7 +62,7 @@ fn shape(raw: &options::Route) -> Option<Route> {
         hosts: raw.hosts.value.iter().flatten().map(|at| at.value.clone()).collect(),
         path: raw.path.value.clone()?,
         methods: raw.methods.value.iter().flatten().map(|at| at.value.clone()).collect(),
-        access: Access::Policy(Arc::new(Policy::default())),
+        access: Access::Policies(Policies::default()),
         upstream: UpstreamId(usize::MAX),
         identity_headers: Arc::default(),
         keep_authorization: false,
@@ -103,20 +104,31 @@ fn empty<T>(list: &Field<Vec<T>>, faults: &mut Faults) {
 }
 
 fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: &mut Faults) -> Option<Access> {
-    let policy = match raw.policy.value.as_ref()? {
+    let policies = match raw.policy.value.as_ref()? {
         PolicyChoice::Public => return Some(Access::Public),
-        PolicyChoice::Inline(inline, span) => policy(route, inline, span, around.issuers, faults),
-        PolicyChoice::Named(At { value: word, span }) => {
-            let Some((_, policy)) = around.policies.iter().find(|(name, _)| name == word) else {
-                // `public` is never suggested: nobody should come to it by a slip of the pen.
-                let known = around.policies.iter().map(|(name, _)| *name);
-                faults.fault(span, format!("no policy is called `{word}`"), suggest(word, known));
-                return None;
-            };
-            policy.clone()
+        PolicyChoice::Inline(inline, span) => {
+            policy(route, inline, span, around.issuers, faults).map(|policy| vec![policy])
+        }
+        PolicyChoice::Named(names) => {
+            let spans: Vec<_> = names.iter().map(|at| (&at.value, &at.span)).collect();
+            repeated(&spans, ToString::to_string, faults);
+            // Each name is looked at, also after one that is wrong.
+            let found: Vec<_> = names.iter().map(|name| named(name, around, faults)).collect();
+            found.into_iter().collect()
         }
     };
-    policy.map(Access::Policy)
+    policies.map(|policies| Access::Policies(Policies::new(policies)))
+}
+
+/// The policy of that name; `None` also where it has faults, which were reported.
+fn named(At { value: word, span }: &At<String>, around: &Surroundings<'_>, faults: &mut Faults) -> Option<Arc<Policy>> {
+    let Some((_, policy)) = around.policies.iter().find(|(name, _)| name == word) else {
+        // `public` is never suggested: nobody should come to it by a slip of the pen.
+        let known = around.policies.iter().map(|(name, _)| *name);
+        faults.fault(span, format!("no policy is called `{word}`"), suggest(word, known));
+        return None;
+    };
+    policy.clone()
 }
 
 /// The name of each route: its own, or made from host and path, and from the methods where that is not enough.

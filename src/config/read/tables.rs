@@ -26,8 +26,8 @@ pub(in crate::config) struct ForwardedClaims(pub(in crate::config) Vec<(At<Strin
 pub(in crate::config) enum PolicyChoice {
     /// No credential is looked at.
     Public,
-    /// The policy of that name.
-    Named(At<String>),
+    /// The policies of these names, at least one.
+    Named(Vec<At<String>>),
     /// Written in place.
     Inline(Box<Policy>, Span),
 }
@@ -61,24 +61,48 @@ impl Read for Hidden {
 }
 
 impl Read for PolicyChoice {
-    const EXPECTED: &'static str = "the name of a policy, \"public\", or an inline table";
+    const EXPECTED: &'static str = "the name of a policy, a list of names, \"public\", or an inline table";
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         match value.get_ref() {
             DeValue::Table(_) => {
                 Policy::read(value, opt, faults).map(|policy| Self::Inline(Box::new(policy), value.span()))
             }
             DeValue::String(name) if name == "public" => Some(Self::Public),
-            DeValue::String(name) => Some(Self::Named(At { value: name.to_string(), span: value.span() })),
-            DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_) => {
+            DeValue::String(name) => Some(Self::Named(vec![At { value: name.to_string(), span: value.span() }])),
+            DeValue::Array(names) => several(names, value, opt, faults),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
                 mismatch(value, opt, Self::EXPECTED, faults);
                 None
             }
         }
     }
+}
+
+/// Several policies, each by its name.
+fn several(names: &[Value<'_>], value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<PolicyChoice> {
+    let mut named = Vec::new();
+    for name in names {
+        match name.get_ref().as_str() {
+            Some("public") => {
+                let help = "write `policy = \"public\"` alone; to let in who sends no credential beside those whose token is \
+                            good, set `anonymous = true` in a policy";
+                faults.fault(
+                    &name.span(),
+                    "`public` cannot stand beside policies: no credential is looked at there",
+                    help,
+                );
+            }
+            Some(text) => named.push(At { value: text.to_owned(), span: name.span() }),
+            None => {
+                let what = format!("each of several in `{}` must be the name of a policy", opt.name);
+                faults.fault(&name.span(), what, "write it as `[policies.NAME]` and name it here");
+            }
+        }
+    }
+    if names.is_empty() {
+        faults.fault(&value.span(), format!("`{}` is an empty list", opt.name), opt.help());
+    }
+    (named.len() == names.len() && !named.is_empty()).then_some(PolicyChoice::Named(named))
 }
 
 impl Read for ForwardedClaims {

@@ -5,6 +5,7 @@ use crate::config::declare::{Opt, Read, Value};
 use crate::config::fault::Faults;
 use crate::config::nearest::suggest;
 use crate::policy::dialect::{Compare, DIALECTS, Dialect};
+use crate::policy::permit::Mode;
 
 /// A dialect of the table, by its name.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +79,14 @@ impl Read for Compare {
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let words =
             [("exact", Self::Exact), ("prefix", Self::Prefix), ("suffix", Self::Suffix), ("contains", Self::Contains)];
+        one_of(value, opt, &words, faults)
+    }
+}
+
+impl Read for Mode {
+    const EXPECTED: &'static str = "a string";
+    fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+        let words = [Self::Enforce, Self::Shadow].map(|mode| (mode.name(), mode));
         one_of(value, opt, &words, faults)
     }
 }
