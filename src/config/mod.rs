@@ -15,6 +15,7 @@
 
 mod authorities;
 mod build;
+mod certified;
 mod declare;
 mod describe;
 mod example;
@@ -31,6 +32,7 @@ mod upstream_address;
 use std::path::Path;
 
 pub use self::authorities::Authorities;
+pub use self::certified::{Certified, CertifiedFault};
 use self::declare::{Opt, Read, Rule};
 pub use self::describe::Description;
 pub use self::example::example;

@@ -4,6 +4,7 @@
 //! assembles its part, or `None` where a piece is missing.
 
 mod certificates;
+mod files;
 mod issuers;
 pub(super) mod keys;
 mod policies;

@@ -27,8 +27,8 @@ macro_rules! strings {
             const EXPECTED: &'static str = $expected;
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 let text = string(value, opt, Self::EXPECTED, faults)?;
-                if text.contains("://") && text.contains('@') {
-                    // A URL may hold a password.
+                if text.contains("://") && text.contains('@') || text.contains(PRIVATE_KEY) {
+                    // A URL may hold a password; a key may stand where its file should.
                     faults.mask(&value.span());
                 }
                 $parse(text).map_err(|wrong: Wrong| faults.fault(&value.span(), wrong.what, wrong.help)).ok()
@@ -73,9 +73,16 @@ pub(in crate::config) fn is_name(word: &str) -> bool {
 /// What a name may be.
 pub(in crate::config) const NAME_HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . - (`none` alone is taken)";
 
+/// What the PEM text of a private key of any kind holds (RFC 7468).
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
 fn text(text: &str) -> Result<Text, Wrong> {
     if text.is_empty() {
         return Err(Wrong::new("an empty string", "write a value, or leave the option out"));
+    }
+    if text.contains(PRIVATE_KEY) {
+        let help = "put it in a file of its own that not everybody may read, and name that file";
+        return Err(Wrong::new("this is a private key itself, and everybody who may read the file reads it", help));
     }
     if text.trim() != text || text.chars().any(char::is_control) {
         return Err(Wrong::new(
