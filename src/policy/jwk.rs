@@ -12,10 +12,15 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature as aws;
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, EcdsaVerificationAlgorithm,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
+    RsaPublicKeyComponents,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 
 use super::json::{Json, Object};
 use super::jwt::Algorithm;
@@ -132,9 +137,26 @@ impl JwkSet {
 #[derive(Clone)]
 pub struct Jwk {
     kid: Option<String>,
-    alg: Option<Algorithm>,
-    material: Material,
+    checks: Checks,
     thumbprint: Thumbprint,
+}
+
+/// What a key can check: itself, parsed once, for each algorithm that it may be used with.
+type Checks = Vec<(Algorithm, Check)>;
+
+#[derive(Clone)]
+enum Check {
+    Public(ParsedPublicKey),
+    Secret(Box<hmac::Key>),
+}
+
+impl Check {
+    fn takes(&self, input: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Public(key) => key.verify_sig(input, signature).is_ok(),
+            Self::Secret(key) => hmac::verify(key, input, signature).is_ok(),
+        }
+    }
 }
 
 /// Names a key by what it is (RFC 7638): the same key has the same one under every `kid`, and no other key has it.
@@ -152,21 +174,11 @@ impl Thumbprint {
     }
 }
 
-#[derive(Clone)]
-enum Material {
-    Rsa(DecodingKey),
-    P256(DecodingKey),
-    P384(DecodingKey),
-    /// Uncompressed point (SEC 1 section 2.3.3); `jsonwebtoken` has no ES512.
-    P521(Vec<u8>),
-    Ed25519(DecodingKey),
-    Secret(DecodingKey),
-}
-
 impl fmt::Debug for Jwk {
-    /// The key's names; its material may be a secret.
+    /// What it is called and good for; it may be a secret itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwk").field("kid", &self.kid).field("alg", &self.alg).finish_non_exhaustive()
+        let algorithms: Vec<Algorithm> = self.checks.iter().map(|(algorithm, _)| *algorithm).collect();
+        f.debug_struct("Jwk").field("kid", &self.kid).field("algorithms", &algorithms).finish_non_exhaustive()
     }
 }
 
@@ -174,7 +186,8 @@ impl Jwk {
     /// A secret that signer and verifier share; it is never part of a set.
     pub(super) fn secret(bytes: &[u8]) -> Self {
         let thumbprint = Thumbprint::of(&[("k", &URL_SAFE_NO_PAD.encode(bytes)), ("kty", "oct")]);
-        Self { kid: None, alg: None, material: Material::Secret(DecodingKey::from_secret(bytes)), thumbprint }
+        let checks = HMAC.iter().map(|(name, hash)| (*name, Check::Secret(Box::new(hmac::Key::new(*hash, bytes)))));
+        Self { kid: None, checks: checks.collect(), thumbprint }
     }
 
     /// The key's own name, whatever its set calls it.
@@ -189,29 +202,16 @@ impl Jwk {
 
     /// Whether a signature of this algorithm may be checked with this key.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
-        self.alg.is_none_or(|alg| alg == algorithm) && self.material.fits(algorithm)
+        self.check(algorithm).is_some()
     }
 
-    /// Whether `signature` over `input` verifies. `signature_text` is the same signature in base64url.
-    ///
-    /// A key that does not fit the algorithm verifies nothing.
-    pub(super) fn verifies(&self, algorithm: Algorithm, input: &[u8], signature_text: &str, signature: &[u8]) -> bool {
-        if !self.fits(algorithm) {
-            return false;
-        }
-        match &self.material {
-            Material::P521(point) => {
-                aws::UnparsedPublicKey::new(&aws::ECDSA_P521_SHA512_FIXED, point).verify(input, signature).is_ok()
-            }
-            Material::Rsa(key)
-            | Material::P256(key)
-            | Material::P384(key)
-            | Material::Ed25519(key)
-            | Material::Secret(key) => algorithm.in_library().is_some_and(|algorithm| {
-                // An error is a key or a signature of the wrong form: neither verifies.
-                jsonwebtoken::crypto::verify(signature_text, input, key, algorithm).unwrap_or(false)
-            }),
-        }
+    /// Whether `signature` over `input` verifies. A key that does not fit the algorithm verifies nothing.
+    pub(super) fn verifies(&self, algorithm: Algorithm, input: &[u8], signature: &[u8]) -> bool {
+        self.check(algorithm).is_some_and(|check| check.takes(input, signature))
+    }
+
+    fn check(&self, algorithm: Algorithm) -> Option<&Check> {
+        self.checks.iter().find(|(fitting, _)| *fitting == algorithm).map(|(_, check)| check)
     }
 
     fn read(json: &Json) -> Result<Self, &'static str> {
@@ -233,68 +233,39 @@ impl Jwk {
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|member| key.has(member)) {
             return Err("is a private or symmetric key, which a key set must never publish");
         }
-        let (material, thumbprint) = Material::read(key)?;
+        let (mut checks, thumbprint) = material(key)?;
         let alg = match optional_text(key, "alg", "has an `alg` that is not a string")? {
             None => None,
             // RFC 9864 section 2.2: `Ed25519` is what `EdDSA` means with this curve.
             Some("Ed25519") => Some(Algorithm::EdDSA),
             Some(name) => Some(Algorithm::named(name).ok_or("has an `alg` that is no signature algorithm known here")?),
         };
-        if alg.is_some_and(|alg| !material.fits(alg)) {
+        checks.retain(|(algorithm, _)| alg.is_none_or(|alg| alg == *algorithm));
+        if checks.is_empty() {
             return Err("has an `alg` that does not fit its key type");
         }
-        Ok(Self { kid: kid.map(str::to_owned), alg, material, thumbprint })
+        Ok(Self { kid: kid.map(str::to_owned), checks, thumbprint })
     }
 }
 
-impl Material {
-    fn fits(&self, algorithm: Algorithm) -> bool {
-        match self {
-            Self::Rsa(_) => algorithm.is_rsa(),
-            Self::P256(_) => algorithm == Algorithm::ES256,
-            Self::P384(_) => algorithm == Algorithm::ES384,
-            Self::P521(_) => algorithm == Algorithm::ES512,
-            Self::Ed25519(_) => algorithm == Algorithm::EdDSA,
-            Self::Secret(_) => algorithm.is_hmac(),
-        }
-    }
-
-    fn read(key: &Object) -> Result<(Self, Thumbprint), &'static str> {
-        let curve = key.get("crv").and_then(Json::as_str);
-        match (key.get("kty").and_then(Json::as_str), curve) {
-            (Some("RSA"), _) => rsa(key),
-            (Some("EC"), Some("P-256")) => {
-                let (point, thumbprint) = point(key, "P-256", 32, &aws::ECDSA_P256_SHA256_FIXED)?;
-                Ok((Self::P256(DecodingKey::from_ec_der(&point)), thumbprint))
-            }
-            (Some("EC"), Some("P-384")) => {
-                let (point, thumbprint) = point(key, "P-384", 48, &aws::ECDSA_P384_SHA384_FIXED)?;
-                Ok((Self::P384(DecodingKey::from_ec_der(&point)), thumbprint))
-            }
-            (Some("EC"), Some("P-521")) => {
-                let (point, thumbprint) = point(key, "P-521", 66, &aws::ECDSA_P521_SHA512_FIXED)?;
-                Ok((Self::P521(point), thumbprint))
-            }
-            (Some("EC"), _) => Err("is on a curve that is not supported (P-256, P-384, P-521 are)"),
-            (Some("OKP"), Some("Ed25519")) => {
-                let bytes = binary(key, "x")?;
-                let valid = bytes.len() == 32 && aws::ParsedPublicKey::new(&aws::ED25519, &bytes).is_ok();
-                if !valid {
-                    return Err("is no Ed25519 public key");
-                }
-                let x = URL_SAFE_NO_PAD.encode(&bytes);
-                let thumbprint = Thumbprint::of(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]);
-                Ok((Self::Ed25519(DecodingKey::from_ed_der(&bytes)), thumbprint))
-            }
-            (Some("OKP"), _) => Err("is on a curve that is not supported (Ed25519 is)"),
-            (Some("oct"), _) => Err("is a private or symmetric key, which a key set must never publish"),
-            (Some(_), _) => Err("is of a key type that is not supported (RSA, EC, OKP are)"),
-            (None, _) => Err("has no `kty`"),
-        }
+/// The key itself, by its type (RFC 7518 section 6, RFC 8037 section 2).
+fn material(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
+    let curve = key.get("crv").and_then(Json::as_str);
+    match (key.get("kty").and_then(Json::as_str), curve) {
+        (Some("RSA"), _) => rsa(key),
+        (Some("EC"), Some("P-256")) => point(key, "P-256", 32, Algorithm::ES256, &ECDSA_P256_SHA256_FIXED),
+        (Some("EC"), Some("P-384")) => point(key, "P-384", 48, Algorithm::ES384, &ECDSA_P384_SHA384_FIXED),
+        (Some("EC"), Some("P-521")) => point(key, "P-521", 66, Algorithm::ES512, &ECDSA_P521_SHA512_FIXED),
+        (Some("EC"), _) => Err("is on a curve that is not supported (P-256, P-384, P-521 are)"),
+        (Some("OKP"), Some("Ed25519")) => ed25519(key),
+        (Some("OKP"), _) => Err("is on a curve that is not supported (Ed25519 is)"),
+        (Some("oct"), _) => Err("is a private or symmetric key, which a key set must never publish"),
+        (Some(_), _) => Err("is of a key type that is not supported (RSA, EC, OKP are)"),
+        (None, _) => Err("has no `kty`"),
     }
 }
 
-fn rsa(key: &Object) -> Result<(Material, Thumbprint), &'static str> {
+fn rsa(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
     let modulus = binary(key, "n")?;
     let exponent = binary(key, "e")?;
     // RFC 7518 section 2: Base64urlUInt has no leading zero octets, but issuers with a signed-integer library send one.
@@ -311,12 +282,14 @@ fn rsa(key: &Object) -> Result<(Material, Thumbprint), &'static str> {
     if roca::is_weak(modulus) {
         return Err("is an RSA key that can be factored (CVE-2017-15361)");
     }
-    aws::RsaPublicKeyComponents { n: modulus, e: exponent }
-        .to_parsed_public_key(&aws::RSA_PKCS1_2048_8192_SHA256)
-        .map_err(|_| "is no RSA public key")?;
+    let components = RsaPublicKeyComponents { n: modulus, e: exponent };
+    let check = |(algorithm, parameters): &(Algorithm, &'static RsaParameters)| {
+        let parsed = components.to_parsed_public_key(parameters).ok()?;
+        Some((*algorithm, Check::Public(parsed)))
+    };
+    let checks = RSA.iter().map(check).collect::<Option<_>>().ok_or("is no RSA public key")?;
     let (n, e) = (URL_SAFE_NO_PAD.encode(modulus), URL_SAFE_NO_PAD.encode(exponent));
-    let thumbprint = Thumbprint::of(&[("e", &e), ("kty", "RSA"), ("n", &n)]);
-    Ok((Material::Rsa(DecodingKey::from_rsa_raw_components(modulus, exponent)), thumbprint))
+    Ok((checks, Thumbprint::of(&[("e", &e), ("kty", "RSA"), ("n", &n)])))
 }
 
 /// The uncompressed point of an EC key, seen to be on its curve (RFC 7518 section 6.2.1).
@@ -324,18 +297,47 @@ fn point(
     key: &Object,
     curve: &str,
     size: usize,
-    algorithm: &'static aws::EcdsaVerificationAlgorithm,
-) -> Result<(Vec<u8>, Thumbprint), &'static str> {
+    algorithm: Algorithm,
+    parameters: &'static EcdsaVerificationAlgorithm,
+) -> Result<(Checks, Thumbprint), &'static str> {
     let (x, y) = (binary(key, "x")?, binary(key, "y")?);
     if x.len() != size || y.len() != size {
         return Err("is an EC key whose coordinates are not of its curve's length");
     }
     let point = [&[0x04], x.as_slice(), y.as_slice()].concat();
-    aws::ParsedPublicKey::new(algorithm, &point).map_err(|_| "is an EC key whose point is not on its curve")?;
+    let parsed =
+        ParsedPublicKey::new(parameters, &point).map_err(|_| "is an EC key whose point is not on its curve")?;
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
     let thumbprint = Thumbprint::of(&[("crv", curve), ("kty", "EC"), ("x", &x), ("y", &y)]);
-    Ok((point, thumbprint))
+    Ok((vec![(algorithm, Check::Public(parsed))], thumbprint))
 }
+
+fn ed25519(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
+    let bytes = binary(key, "x")?;
+    // The parser would take other encodings of a key than the bare 32 bytes.
+    let parsed = ParsedPublicKey::new(&ED25519, &bytes).ok().filter(|_| bytes.len() == 32);
+    let parsed = parsed.ok_or("is no Ed25519 public key")?;
+    let x = URL_SAFE_NO_PAD.encode(&bytes);
+    let thumbprint = Thumbprint::of(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]);
+    Ok((vec![(Algorithm::EdDSA, Check::Public(parsed))], thumbprint))
+}
+
+/// What an RSA key of unsaid `alg` may check.
+static RSA: [(Algorithm, &RsaParameters); 6] = [
+    (Algorithm::RS256, &RSA_PKCS1_2048_8192_SHA256),
+    (Algorithm::RS384, &RSA_PKCS1_2048_8192_SHA384),
+    (Algorithm::RS512, &RSA_PKCS1_2048_8192_SHA512),
+    (Algorithm::PS256, &RSA_PSS_2048_8192_SHA256),
+    (Algorithm::PS384, &RSA_PSS_2048_8192_SHA384),
+    (Algorithm::PS512, &RSA_PSS_2048_8192_SHA512),
+];
+
+/// What a shared secret may check.
+static HMAC: [(Algorithm, hmac::Algorithm); 3] = [
+    (Algorithm::HS256, hmac::HMAC_SHA256),
+    (Algorithm::HS384, hmac::HMAC_SHA384),
+    (Algorithm::HS512, hmac::HMAC_SHA512),
+];
 
 fn binary(key: &Object, member: &str) -> Result<Vec<u8>, &'static str> {
     let text = key.get(member).and_then(Json::as_str).ok_or("lacks a member that its key type needs")?;

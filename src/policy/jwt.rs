@@ -1,8 +1,8 @@
 //! The compact JWS: its form, and the way from bytes that anybody can write to claims that an issuer signed.
 //!
 //! [`UnverifiedJwt`] is a token that could be read; what it says can only lead to a refusal. [`SignedClaims`] comes from
-//! [`UnverifiedJwt::verify`] alone. Signatures are checked by `jsonwebtoken` (ES512 by `aws-lc-rs`); every member of the
-//! header and every claim is judged here, because that library's own validation lets too much through.
+//! [`UnverifiedJwt::verify`] alone. Signatures are checked by `aws-lc-rs`; every member of the header and every claim is
+//! judged here.
 //!
 //! The form (RFC 7515 section 7.1, RFC 7519 section 7.2), each of which a token must have:
 //!
@@ -117,25 +117,6 @@ impl Algorithm {
             | Self::ES512
             | Self::EdDSA => None,
         }
-    }
-
-    /// Its name in `jsonwebtoken`, which has no ES512.
-    pub(super) fn in_library(self) -> Option<jsonwebtoken::Algorithm> {
-        Some(match self {
-            Self::RS256 => jsonwebtoken::Algorithm::RS256,
-            Self::RS384 => jsonwebtoken::Algorithm::RS384,
-            Self::RS512 => jsonwebtoken::Algorithm::RS512,
-            Self::PS256 => jsonwebtoken::Algorithm::PS256,
-            Self::PS384 => jsonwebtoken::Algorithm::PS384,
-            Self::PS512 => jsonwebtoken::Algorithm::PS512,
-            Self::ES256 => jsonwebtoken::Algorithm::ES256,
-            Self::ES384 => jsonwebtoken::Algorithm::ES384,
-            Self::EdDSA => jsonwebtoken::Algorithm::EdDSA,
-            Self::HS256 => jsonwebtoken::Algorithm::HS256,
-            Self::HS384 => jsonwebtoken::Algorithm::HS384,
-            Self::HS512 => jsonwebtoken::Algorithm::HS512,
-            Self::ES512 => return None,
-        })
     }
 }
 
@@ -267,7 +248,6 @@ impl Contents {
 /// A token that could be read and that nobody has vouched for yet.
 pub struct UnverifiedJwt<'t> {
     input: &'t [u8],
-    signature_text: &'t str,
     signature: Vec<u8>,
     contents: Contents,
 }
@@ -284,7 +264,7 @@ impl<'t> UnverifiedJwt<'t> {
 
     fn read(token: &'t str) -> Result<Self, &'static str> {
         let mut parts = token.splitn(6, '.');
-        let (Some(header), Some(payload), Some(signature_text), fourth) =
+        let (Some(header), Some(payload), Some(signature), fourth) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err("is not a JWT of three parts");
@@ -302,12 +282,11 @@ impl<'t> UnverifiedJwt<'t> {
         }
         let header_bytes = decode(header)?;
         let payload_bytes = decode(payload)?;
-        let signature = decode(signature_text)?;
+        let signature = decode(signature)?;
         let header_object = Object::parse_strict(&header_bytes).map_err(|why| in_part(Part::Header, why))?;
         let claims = Object::parse_strict(&payload_bytes).map_err(|why| in_part(Part::Payload, why))?;
         Ok(Self {
             input: &token.as_bytes()[..header.len() + 1 + payload.len()],
-            signature_text,
             signature,
             contents: Contents { header: Header::new(header_object)?, claims: Claims::new(claims) },
         })
@@ -324,9 +303,11 @@ impl<'t> UnverifiedJwt<'t> {
     ///
     /// `signature_invalid` where none of them verifies it.
     pub fn verify(self, issuer: &Issuer, keys: &[&Jwk]) -> Result<SignedClaims, Reject> {
-        let key = self.contents.header.algorithm().and_then(|algorithm| {
-            keys.iter().find(|key| key.verifies(algorithm, self.input, self.signature_text, &self.signature))
-        });
+        let key = self
+            .contents
+            .header
+            .algorithm()
+            .and_then(|algorithm| keys.iter().find(|key| key.verifies(algorithm, self.input, &self.signature)));
         match key {
             Some(key) => Ok(SignedClaims { contents: self.contents, key: key.thumbprint() }),
             None => Err(Reject::SignatureInvalid { issuer: issuer.name.clone() }),

@@ -24,9 +24,8 @@ fn verifies(key: &Value, algorithm: Algorithm, input: &[u8], signature: &[u8]) -
 
 fn set_verifies(set: &Value, kid: Option<&str>, algorithm: Algorithm, input: &[u8], signature: &[u8]) -> bool {
     let set = JwkSet::parse(set.to_string().as_bytes()).unwrap();
-    let text = URL_SAFE_NO_PAD.encode(signature);
     match set.select(kid, algorithm) {
-        Selection::Keys(keys) => keys.iter().any(|key| key.verifies(algorithm, input, &text, signature)),
+        Selection::Keys(keys) => keys.iter().any(|key| key.verifies(algorithm, input, signature)),
         Selection::Unknown | Selection::Undecided | Selection::Misfit => false,
     }
 }
