@@ -1,7 +1,8 @@
 //! Lines on their way to a pipe, written by a thread of their own.
 //!
 //! Who adds a line never waits: the queue is bounded in lines and in bytes, and what does not fit is dropped and
-//! counted. A pipe that stalls or is closed therefore costs lines, never a request.
+//! counted. A pipe that stalls or is closed therefore costs lines, never a request. Lines that come together are written
+//! together, up to [`GATHERING`] late: waking the thread and writing cost more than all the rest of a line.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -33,6 +34,8 @@ const MAX_LINES: usize = 16 * 1024;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How many bytes are gathered for one write.
 const BATCH_BYTES: usize = 64 * 1024;
+/// How long the first line of a write waits for others.
+const GATHERING: Duration = Duration::from_millis(10);
 
 impl Lines {
     /// Starts the thread that writes to `out`; `name` is the thread's.
@@ -70,28 +73,48 @@ impl Lines {
 
 fn write(entries: &Receiver<Entry>, mut out: impl Write, waiting: &AtomicUsize, dropped: &Dropped) {
     while let Ok(first) = entries.recv() {
-        let mut batch = Vec::new();
-        let mut lines = 0;
-        let mut flushes = Vec::new();
+        thread::sleep(GATHERING);
+        let mut next = Some(first);
+        while let Some(first) = next {
+            let Batch { bytes, lines, flushes } = Batch::of(first, entries);
+            if out.write_all(&bytes).and_then(|()| out.flush()).is_err() {
+                dropped.add(lines);
+            }
+            waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+            for done in flushes {
+                // Who waited may have given up.
+                let _ = done.try_send(());
+            }
+            next = entries.try_recv().ok();
+        }
+    }
+}
+
+/// What is written at once.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: u64,
+    /// Who waits until it is written.
+    flushes: Vec<SyncSender<()>>,
+}
+
+impl Batch {
+    /// `first`, and what is queued behind it.
+    fn of(first: Entry, entries: &Receiver<Entry>) -> Self {
+        let mut batch = Self::default();
         let mut next = Some(first);
         while let Some(entry) = next {
             match entry {
                 Entry::Line(line) => {
-                    batch.extend_from_slice(&line);
-                    lines += 1;
+                    batch.bytes.extend_from_slice(&line);
+                    batch.lines += 1;
                 }
-                Entry::Flush(done) => flushes.push(done),
+                Entry::Flush(done) => batch.flushes.push(done),
             }
-            next = if batch.len() < BATCH_BYTES { entries.try_recv().ok() } else { None };
+            next = if batch.bytes.len() < BATCH_BYTES { entries.try_recv().ok() } else { None };
         }
-        if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
-            dropped.add(lines);
-        }
-        waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-        for done in flushes {
-            // Who waited may have given up.
-            let _ = done.try_send(());
-        }
+        batch
     }
 }
 
@@ -141,8 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_out_whole_and_in_order() {
-        let (gate, Keeper { opener, written, .. }) = gate();
+    fn lines_come_out_whole_in_order_and_together() {
+        let (gate, Keeper { entered, opener, written }) = gate();
         drop(opener);
         let lines = Lines::start("test", gate, Dropped::counted()).unwrap();
         for number in 0..100 {
@@ -151,6 +174,9 @@ mod tests {
         lines.flush(SOON);
         let expected: String = (0..100).map(|number| format!("{number}\n")).collect();
         assert_eq!(String::from_utf8(written.lock().unwrap().clone()).unwrap(), expected);
+        // One, but where this thread is held up on the way.
+        let writes = entered.try_iter().count();
+        assert!(writes < 50, "{writes} writes");
     }
 
     #[test]
