@@ -40,7 +40,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bearward::config::Config;
 use bearward::gateway::request_body::Pace;
-use bearward::gateway::{Gateway, Peer, Shared};
+use bearward::gateway::{Gateways, Peer, Shared};
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::{Served, metrics};
 use bearward::telemetry::Telemetry;
@@ -311,7 +311,7 @@ fn upstream() {
 fn per_core(config: &Path) {
     let control = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let config = Config::load(config).unwrap().config;
-    let telemetry = Telemetry { metrics: metrics(&config).unwrap(), access: None };
+    let telemetry = Telemetry { metrics: metrics(&config).unwrap(), access: None, log: None };
     let served = Served::start(config, telemetry, Clock::system(), Pace::default(), control.handle()).unwrap();
     println!("{}", served.addresses()[0]);
     control.block_on(std::future::pending::<()>());
@@ -321,11 +321,11 @@ fn per_core(config: &Path) {
 fn shared(config: &Path) {
     let config = Config::load(config).unwrap().config;
     let runtime = Builder::new_multi_thread().worker_threads(config.server.workers).enable_all().build().unwrap();
-    let telemetry = Arc::new(Telemetry { metrics: metrics(&config).unwrap(), access: None });
+    let telemetry = Arc::new(Telemetry { metrics: metrics(&config).unwrap(), access: None, log: None });
     runtime.block_on(async {
         let control = tokio::runtime::Handle::current();
-        let shared = Arc::new(Shared::start(config, telemetry, Clock::system(), Pace::default(), &control).unwrap());
-        let gateway = Arc::new(Gateway::new(&shared));
+        let shared = Shared::new(telemetry, Clock::system(), Pace::default(), &control).unwrap();
+        let gateway = Gateways::start(config, Arc::new(shared)).of(0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         println!("{}", listener.local_addr().unwrap());
         loop {

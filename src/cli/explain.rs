@@ -28,8 +28,8 @@ use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
 use crate::remote::clock::Clock;
 use crate::remote::http::Client;
-use crate::remote::jwks::KeySets;
 use crate::remote::jwks::source::Origin;
+use crate::remote::jwks::{Fetching, KeySets};
 
 mod telling;
 
@@ -300,7 +300,7 @@ fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
 const OFFLINE: &str = "the issuer is asked for its keys only with --online";
 
 /// The keys of one issuer: from its file, or from the issuer itself; none where that would have to be asked and may not.
-fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Result<Option<Arc<KeySets>>, String> {
+fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Result<Option<KeySets>, String> {
     let source = key_source(config, id);
     let at_hand = source.as_ref().map_or(issuer.hmac_secret.is_some(), |source| match source.origin {
         Origin::File(_) => true,
@@ -314,5 +314,6 @@ fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Res
     // Sources stand by issuer; the others need not be asked.
     let others = std::iter::repeat_with(|| None).take(id.0);
     let handle = tokio::runtime::Handle::current();
-    Ok(Some(KeySets::start(&handle, clock, others.chain([source]).collect(), &client, &(Arc::new(|_| {}) as _))))
+    let fetching = Fetching { handle, clock, client, observer: Arc::new(|_| {}) };
+    Ok(Some(KeySets::start(others.chain([source]).collect(), &fetching, None)))
 }

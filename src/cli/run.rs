@@ -36,7 +36,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
 
 fn serve(config: Config, warnings: &str) -> Result<bool, ServeFault> {
     super::complain(warnings);
-    let (telemetry, _log) = telemetry(&config)?;
+    let telemetry = telemetry(&config)?;
     warn_of_few_files(config.server.limits.connections);
     let routes = config.rules.routes.routes().len();
     let (workers, hash) = (config.server.workers, config.hash.clone());

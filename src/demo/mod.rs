@@ -107,7 +107,8 @@ impl Demo {
         let free = Addresses { gateway: any, admin: any, api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &free))?;
         let loaded = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?;
-        let telemetry = Telemetry { metrics: metrics(&loaded.config).map_err(ServeFault::from)?, access: None };
+        let metrics = metrics(&loaded.config).map_err(ServeFault::from)?;
+        let telemetry = Telemetry { metrics, access: None, log: None };
         let control = tokio::runtime::Handle::current();
         let gateway = Served::start(loaded.config, telemetry, Clock::system(), Pace::default(), &control)?;
         let address = gateway.addresses().first().copied().unwrap_or(any);

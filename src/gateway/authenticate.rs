@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::shared::Shared;
+use super::Gateway;
 use crate::policy::claims::NumericDate;
 use crate::policy::credential::{Absence, Credential};
 use crate::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
@@ -35,7 +35,7 @@ pub(super) struct Claimed {
 ///
 /// The first refusal in the order of the decision, from the credential to the token's proof.
 pub(super) async fn authenticate<'r>(
-    shared: &'r Shared,
+    gateway: &'r Gateway,
     route: &Route,
     request: &RequestView<'_>,
     now: NumericDate,
@@ -46,16 +46,17 @@ pub(super) async fn authenticate<'r>(
         (Credential::Bearer(_), Access::Public) => return Ok(Presented::Nothing(Absence::Entire)),
         (Credential::Bearer(token), Access::Policies(policies)) => (token, policies),
     };
-    let (rules, keys, verified) = (shared.rules(), shared.keys(), shared.verified());
+    let (rules, keys) = (gateway.in_force.rules(), gateway.in_force.keys());
+    let (verified, metrics) = (gateway.shared.verified(), &gateway.shared.telemetry().metrics);
     rules.size(token)?;
     if let Some((id, signed)) = verified.find(token, keys, &rules.issuers) {
-        shared.telemetry().metrics.verified_cache(CacheResult::Hit);
+        metrics.verified_cache(CacheResult::Hit);
         // No policy of this route may take this issuer's tokens, though another route's did.
         let issuer = rules.issuer(policies, &signed.contents().claims)?;
         *claimed = Claimed { issuer: Some(id), verified: true };
         return Principal::prove(signed, issuer, now).map(Presented::Caller);
     }
-    shared.telemetry().metrics.verified_cache(CacheResult::Miss);
+    metrics.verified_cache(CacheResult::Miss);
     let jwt = UnverifiedJwt::parse(token)?;
     jwt.contents().extensions()?;
     let (id, issuer) = rules.issuer(policies, &jwt.contents().claims)?;
@@ -63,7 +64,7 @@ pub(super) async fn authenticate<'r>(
     walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
     let signed = Arc::new(verify(keys, id, issuer, jwt).await?);
     claimed.verified = true;
-    verified.remember(token, id, &signed);
+    verified.remember(token, &signed);
     Principal::prove(signed, (id, issuer), now).map(Presented::Caller)
 }
 

@@ -6,11 +6,10 @@ use std::time::{Instant, SystemTime};
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
-use super::Peer;
 use super::authenticate::Claimed;
 use super::body::{Body, Ending};
 use super::respond::{Asked, refuse};
-use super::shared::Shared;
+use super::{Gateway, Peer};
 use crate::policy::forwarded::{Hop, client_address};
 use crate::policy::permit::{Grounds, Permit};
 use crate::policy::principal::Principal;
@@ -23,7 +22,7 @@ use crate::telemetry::{Outcome, Visit};
 
 /// A request on its way.
 pub(super) struct Journey {
-    shared: Arc<Shared>,
+    gateway: Arc<Gateway>,
     begun: Instant,
     at: SystemTime,
     method: Method,
@@ -54,13 +53,13 @@ struct Verdict {
 
 impl Journey {
     /// Notes what a request says about itself.
-    pub(super) fn begin(shared: &Arc<Shared>, request: &Request<Incoming>, peer: Peer) -> Self {
-        let trusted = |address| shared.trusts(address);
+    pub(super) fn begin(gateway: &Arc<Gateway>, request: &Request<Incoming>, peer: Peer) -> Self {
+        let (shared, trusted) = (&gateway.shared, |address| gateway.in_force.trusts(address));
         let hop = Hop { peer: peer.address.ip(), trusted: trusted(peer.address.ip().to_canonical()), tls: peer.tls };
         let headers = request.headers();
         let kept = if hop.trusted { RequestId::kept(headers) } else { None };
         Self {
-            shared: Arc::clone(shared),
+            gateway: Arc::clone(gateway),
             begun: Instant::now(),
             at: shared.clock().wall(),
             method: request.method().clone(),
@@ -81,7 +80,7 @@ impl Journey {
     pub(super) fn permitted(&mut self, permit: &Permit<'_>) {
         if permit.principal().is_some_and(Principal::is_by_id_token) {
             let issuer = self.claimed.issuer.map(|issuer| issuer.0);
-            self.shared.telemetry().metrics.id_token_accepted(self.route, issuer);
+            self.gateway.in_force.ledger().id_token_accepted(self.route, issuer);
         }
         let decision = match permit.grounds() {
             Grounds::Caller(_) => Decision::Permitted,
@@ -96,8 +95,9 @@ impl Journey {
 
     /// Counts a refusal that is let through, and tells the operator.
     fn shadowed(&self, route: &Route, reject: &Reject) {
-        self.shared.telemetry().metrics.shadow_refused(self.route, reject.code());
-        self.shared.refusals().tell_shadowed(reject, &route.name, self.request_id.as_str(), self.shared.since_start());
+        let Gateway { shared, in_force, .. } = &*self.gateway;
+        in_force.ledger().shadow_refused(self.route, reject.code());
+        shared.refusals().tell_shadowed(reject, &route.name, self.request_id.as_str(), shared.since_start());
     }
 
     /// The answer as it goes out, watched to its end.
@@ -111,13 +111,10 @@ impl Journey {
 
     /// The refusal as it goes out, watched to its end; the operator is told why.
     pub(super) fn refused(self, reject: &Reject) -> Response<Body> {
-        let route = self.route.and_then(|route| self.shared.rules().routes.routes().get(route));
-        self.shared.refusals().tell(
-            reject,
-            route.map(|route| route.name.as_str()),
-            self.request_id.as_str(),
-            self.shared.since_start(),
-        );
+        let Gateway { shared, in_force, .. } = &*self.gateway;
+        let route = self.route.and_then(|route| in_force.rules().routes.routes().get(route));
+        let route = route.map(|route| route.name.as_str());
+        shared.refusals().tell(reject, route, self.request_id.as_str(), shared.since_start());
         let response = refuse(reject, self.asked, &self.request_id);
         let (decision, failure) = match &self.verdict {
             Some(verdict) => (verdict.decision, Some(reject.code())),
@@ -154,7 +151,7 @@ impl Journey {
                     request_id: self.request_id.value().clone(),
                     trace_id: u128::from_str_radix(self.trace.id(), 16).ok(),
                 };
-                outcome.record(self.shared.telemetry());
+                outcome.record(self.gateway.in_force.ledger());
                 drop(self.in_flight);
             })
         })

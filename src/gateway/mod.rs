@@ -35,16 +35,20 @@ use crate::remote::upstream::{Target, Upstreams};
 mod authenticate;
 pub mod body;
 pub mod forward;
+mod in_force;
 mod journey;
 pub mod request_body;
 pub mod respond;
 mod shared;
 mod verified;
+mod workers;
 
 pub use self::authenticate::verify;
 pub use self::body::Body;
+pub use self::in_force::{InForce, IssuerReadiness, key_source, log_format, log_level};
 pub use self::journey::random;
-pub use self::shared::{IssuerReadiness, Shared, SharedFault, key_source};
+pub use self::shared::{Shared, SharedFault};
+pub use self::workers::Gateways;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,27 +61,29 @@ pub struct Peer {
     pub tls: bool,
 }
 
-/// The gateway of one worker: what all workers share, and upstream connections of its own.
+/// The gateway of one worker under one configuration: what all workers share, and upstream connections of its own.
 pub struct Gateway {
     shared: Arc<Shared>,
+    in_force: Arc<InForce>,
     upstreams: Upstreams<RequestBody>,
 }
 
 impl Gateway {
-    /// A gateway for the worker on whose runtime this is called.
-    pub fn new(shared: &Arc<Shared>) -> Self {
-        let targets = shared.config().upstreams.iter().map(|upstream| Target {
+    /// A worker's gateway of this configuration, after the one it had `before`.
+    fn new(shared: &Arc<Shared>, in_force: &Arc<InForce>, before: Option<&Self>) -> Self {
+        let targets = in_force.config().upstreams.iter().map(|upstream| Target {
             name: upstream.name.clone(),
             authority: upstream.address.authority(),
             timeout: upstream.timeout,
             connect_timeout: upstream.connect_timeout,
         });
-        Self { shared: Arc::clone(shared), upstreams: Upstreams::new(targets, shared.telemetry()) }
+        let upstreams = Upstreams::new(targets, in_force.ledger(), before.map(|before| &before.upstreams));
+        Self { shared: Arc::clone(shared), in_force: Arc::clone(in_force), upstreams }
     }
 
-    /// Answers a request, whatever it is.
-    pub async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let mut journey = Journey::begin(&self.shared, &request, peer);
+    /// Answers a request, whatever it is; must run on the runtime of the gateway's worker.
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let mut journey = Journey::begin(&self, &request, peer);
         // Caught here, where its record can still be written; nothing of the request is used after a panic.
         let passed = AssertUnwindSafe(self.pass(request, &mut journey)).catch_unwind().await;
         let passed = passed.unwrap_or_else(|_| {
@@ -92,7 +98,7 @@ impl Gateway {
 
     /// The way of a request, from its head to the answer's.
     async fn pass(&self, request: Request<Incoming>, journey: &mut Journey) -> Result<Response<Body>, Reject> {
-        let rules = self.shared.rules();
+        let rules = self.in_force.rules();
         let view = RequestView::new(request.method(), request.uri(), request.version(), request.headers(), rules.head)?;
         if view.asks_about_server() {
             return Ok(no_content(journey));
@@ -100,14 +106,14 @@ impl Gateway {
         let (index, route) = rules.routes.find(&view)?;
         journey.route = Some(index);
         let now = NumericDate::from(self.shared.clock().wall());
-        let presented = authenticate(&self.shared, route, &view, now, &mut journey.claimed).await;
+        let presented = authenticate(self, route, &view, now, &mut journey.claimed).await;
         let permit = route.permit(presented)?;
 
         let authority = view.authority().to_owned();
         let identity = identity(&permit)?;
         let onward = Onward {
             authority: &authority,
-            identity_names: self.shared.identity_names(),
+            identity_names: self.in_force.identity_names(),
             identity: &identity,
             keep_authorization: route.keep_authorization,
             hop: journey.hop,

@@ -2,7 +2,7 @@
 //!
 //! 1. A token is found by a hash that is seeded at random, and then compared whole: a collision admits nobody.
 //! 2. What is remembered is what was signed and by which key, never a verdict: issuer, kind, algorithm, time, proof and the
-//!    policy are judged again on every hit, by the same rules as on a miss.
+//!    policy are judged again on every hit, by the same rules as on a miss, under the configuration of the request.
 //! 3. A hit counts only while the issuer's current set would choose that key for the token, as it would on a miss; so a key
 //!    that leaves takes its tokens with it.
 //! 4. The memory is bounded in bytes; what was used least goes first.
@@ -27,21 +27,14 @@ fn weight(token: &str, signed: &SignedClaims) -> u32 {
 }
 
 /// The tokens that were proven, by their text.
-pub(super) struct Verified(Cache<Arc<str>, Proven>);
-
-/// What was proven of a token.
-#[derive(Clone)]
-struct Proven {
-    issuer: IssuerId,
-    signed: Arc<SignedClaims>,
-}
+pub(super) struct Verified(Cache<Arc<str>, Arc<SignedClaims>>);
 
 impl Default for Verified {
     fn default() -> Self {
         Self(
             Cache::builder()
                 .max_capacity(MAX_BYTES)
-                .weigher(|token: &Arc<str>, proven: &Proven| weight(token, &proven.signed))
+                .weigher(|token: &Arc<str>, signed: &Arc<SignedClaims>| weight(token, signed))
                 .build_with_hasher(RandomState::new()),
         )
     }
@@ -55,18 +48,22 @@ impl Verified {
         keys: &KeySets,
         issuers: &[Issuer],
     ) -> Option<(IssuerId, Arc<SignedClaims>)> {
-        let Proven { issuer, signed } = self.0.get(token)?;
-        let header = &signed.contents().header;
+        let signed = self.0.get(token)?;
+        let Contents { header, claims } = signed.contents();
         let algorithm = header.algorithm()?;
-        let still_there = match &issuers.get(issuer.0)?.hmac_secret {
+        // Not the issuer of that time: its place, and whose `iss` this is, may have changed with the configuration.
+        let iss = claims.issuer().ok()?;
+        let (place, issuer) = issuers.iter().enumerate().find(|(_, issuer)| issuer.is_called(iss))?;
+        let id = IssuerId(place);
+        let still_there = match &issuer.hmac_secret {
             Some(secret) => secret.key().thumbprint() == signed.key() && secret.key().fits(algorithm),
-            None => keys.current(issuer)?.has(signed.key(), header.kid(), algorithm),
+            None => keys.current(id)?.has(signed.key(), header.kid(), algorithm),
         };
-        still_there.then_some((issuer, signed))
+        still_there.then_some((id, signed))
     }
 
     /// Remembers a token.
-    pub(super) fn remember(&self, token: &str, issuer: IssuerId, signed: &Arc<SignedClaims>) {
-        self.0.insert(token.into(), Proven { issuer, signed: Arc::clone(signed) });
+    pub(super) fn remember(&self, token: &str, signed: &Arc<SignedClaims>) {
+        self.0.insert(token.into(), Arc::clone(signed));
     }
 }

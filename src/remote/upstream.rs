@@ -32,10 +32,10 @@ use self::link::{Link, Tracked, Wire};
 use self::pool::{Broken, Lease, Pool};
 use crate::policy::reject::Reject;
 use crate::policy::route::UpstreamId;
-use crate::telemetry::Telemetry;
+use crate::telemetry::ledger::Ledger;
 
 /// Where one upstream is, and how long it may take.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its configured name.
     pub name: String,
@@ -80,11 +80,18 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// The upstreams in the order of the configuration. Their connections are counted in `telemetry`.
-    pub fn new(targets: impl IntoIterator<Item = Target>, telemetry: &Arc<Telemetry>) -> Self {
-        let pool = |place| Arc::new(Pool::new(KEPT_AT_MOST, place, Arc::clone(telemetry)));
-        let upstreams = targets.into_iter().enumerate();
-        Self { upstreams: upstreams.map(|(place, target)| Upstream { target, pool: pool(place) }).collect() }
+    /// The upstreams in the order of the configuration, whose connections are counted in its `ledger`. One that was the
+    /// same `before` keeps its connections; before and now must belong to one worker.
+    pub fn new(targets: impl IntoIterator<Item = Target>, ledger: &Ledger, before: Option<&Self>) -> Self {
+        let kept = |target: &Target| {
+            let mut known = before?.upstreams.iter();
+            known.find(|known| known.target == *target).map(|known| Arc::clone(&known.pool))
+        };
+        let upstream = |(place, target): (usize, Target)| {
+            let fresh = || Arc::new(Pool::new(KEPT_AT_MOST, ledger.connections(place).cloned()));
+            Upstream { pool: kept(&target).unwrap_or_else(fresh), target }
+        };
+        Self { upstreams: targets.into_iter().enumerate().map(upstream).collect() }
     }
 
     /// Sends a request to the upstream at that place of the configuration; must run on the worker's own runtime.

@@ -12,10 +12,10 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use super::connection::{Bounds, Site};
 use super::drain::{Phase, PhaseWatch, Phases};
+use super::room::{Room, Terms};
 use super::workers::accept;
 use crate::gateway::{Body, Peer};
 
@@ -57,15 +57,20 @@ impl Admin {
     }
 
     /// Answers until it is aborted: probes are asked until the very end.
-    pub(super) async fn serve(self, listener: TcpListener, phase: PhaseWatch, bounds: Bounds) {
+    pub(super) async fn serve(self, listener: TcpListener, phase: PhaseWatch, room: Room) {
         let own_life = Phases::new();
         let handler = move |request: Request<Incoming>, _: Peer| {
             let answer = self.answer(request.method(), request.uri().path(), phase.now());
             async move { answer }
         };
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
-        let site = Site { listener: 0, bounds, tls: None, phase: own_life.watch(), permits, telemetry: None };
-        accept(listener, site, handler).await;
+        let listening = room.listen();
+        let site = Site { listener: 0, phase: own_life.watch(), room, telemetry: None };
+        accept(listener, listening, site, handler).await;
+    }
+
+    /// What the admin listener's connections are held to: the same bounds as clients', and a number of its own.
+    pub(super) fn terms(bounds: Bounds) -> Terms {
+        Terms { connections: CONNECTIONS, bounds, tls: None }
     }
 
     fn answer(&self, method: &Method, path: &str, phase: Phase) -> Response<Body> {

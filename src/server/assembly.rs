@@ -9,15 +9,15 @@ use tokio::runtime::Handle;
 use super::admin::{Admin, Component};
 use super::connection::Bounds;
 use super::drain::{Drain, Signals};
+use super::room::Terms;
 use super::{Running, Settings, StartFault, start};
-use crate::config::{Config, LogFormat, LogLevel, RefusalLog};
+use crate::config::{Config, Limits};
 use crate::gateway::request_body::Pace;
-use crate::gateway::{Gateway, Shared, SharedFault};
+use crate::gateway::{Gateways, InForce, Shared, SharedFault, log_format, log_level};
 use crate::remote::clock::Clock;
 use crate::telemetry::Telemetry;
-use crate::telemetry::access::{self, AccessLog};
-use crate::telemetry::labels::Labels;
-use crate::telemetry::log::{self, Log, LogFault};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::log::{self, LogFault};
 use crate::telemetry::metrics::{MetricFault, Metrics};
 
 /// Why the gateway cannot serve.
@@ -43,57 +43,29 @@ pub enum ServeFault {
 /// A gateway that serves. Dropped, it stops at once.
 pub struct Served {
     running: Running,
-    shared: Arc<Shared>,
+    gateways: Arc<Gateways>,
 }
 
-/// The metrics of a configuration, without access lines.
+/// The metrics of a process whose first configuration is this one.
 ///
 /// # Errors
 ///
 /// A defect of ours.
 pub fn metrics(config: &Config) -> Result<Metrics, MetricFault> {
     let listeners: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
-    Metrics::new(&Labels {
-        routes: &names(config.rules.routes.routes(), |route| &route.name),
-        issuers: &names(&config.rules.issuers, |issuer| &issuer.name),
-        upstreams: &names(&config.upstreams, |upstream| &upstream.name),
-        listeners: &names(&listeners, |listener| listener),
-    })
+    Metrics::new(&listeners.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn names<T>(all: &[T], name: impl Fn(&T) -> &String) -> Vec<&str> {
-    all.iter().map(|one| name(one).as_str()).collect()
-}
-
-/// The process's log and telemetry: metrics, and access lines on standard output.
+/// The process's telemetry: metrics, access lines on standard output, everything else on standard error.
 ///
 /// # Errors
 ///
 /// The process has a log already, or a thread cannot be started.
-pub fn telemetry(config: &Config) -> Result<(Telemetry, Log), ServeFault> {
+pub fn telemetry(config: &Config) -> Result<Telemetry, ServeFault> {
     let metrics = metrics(config)?;
-    let format = match config.log.format {
-        LogFormat::Json => log::Format::Json,
-        LogFormat::Text => log::Format::Text,
-    };
-    let level = match config.log.level {
-        LogLevel::Error => log::Level::Error,
-        LogLevel::Warn => log::Level::Warn,
-        LogLevel::Info => log::Level::Info,
-        LogLevel::Debug => log::Level::Debug,
-        LogLevel::Trace => log::Level::Trace,
-    };
-    let settings = access::Settings {
-        format,
-        sample: config.log.access.sample,
-        refused: match config.log.access.refused {
-            RefusalLog::All => access::Refused::All,
-            RefusalLog::Sample => access::Refused::Sampled,
-        },
-    };
-    let process_log = log::start(format, level, metrics.log_lines_dropped())?;
-    let lines = AccessLog::start(settings, io::stdout(), metrics.access_lines_dropped())?;
-    Ok((Telemetry { metrics, access: Some(lines) }, process_log))
+    let log = log::start(log_format(config), log_level(config), metrics.log_lines_dropped())?;
+    let access = AccessLog::start(io::stdout(), metrics.access_lines_dropped())?;
+    Ok(Telemetry { metrics, access: Some(access), log: Some(log) })
 }
 
 impl Served {
@@ -110,31 +82,23 @@ impl Served {
         pace: Pace,
         control: &Handle,
     ) -> Result<Self, ServeFault> {
-        let limits = config.server.limits;
         let settings = Settings {
             listen: config.server.listen.clone(),
             admin: config.admin.listen,
             workers: config.server.workers,
-            connections: limits.connections,
-            bounds: Bounds {
-                head_bytes: limits.head_bytes,
-                header_timeout: limits.header_timeout,
-                idle_timeout: limits.idle_timeout,
-            },
-            tls: None,
+            terms: terms(config.server.limits),
         };
         let telemetry = Arc::new(telemetry);
-        let shared = Arc::new(Shared::start(config, Arc::clone(&telemetry), clock, pace, control)?);
-        let (for_metrics, for_readiness, for_workers) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
-        let admin = Admin::new(move || for_metrics.telemetry().metrics.render(), move || components(&for_readiness));
-        let running = start(&settings, control, &telemetry, admin, move |_| {
-            let gateway = Arc::new(Gateway::new(&for_workers));
-            move |request, peer| {
-                let gateway = Arc::clone(&gateway);
-                async move { gateway.handle(request, peer).await }
-            }
+        let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, control)?);
+        let gateways = Arc::new(Gateways::start(config, shared));
+        let (for_metrics, for_readiness) = (Arc::clone(&telemetry), Arc::clone(&gateways));
+        let admin = Admin::new(move || for_metrics.metrics.render(), move || components(&for_readiness.in_force()));
+        let for_workers = Arc::clone(&gateways);
+        let running = start(&settings, control, &telemetry, admin, move |worker| {
+            let gateways = Arc::clone(&for_workers);
+            move |request, peer| gateways.of(worker).handle(request, peer)
         })?;
-        Ok(Self { running, shared })
+        Ok(Self { running, gateways })
     }
 
     /// The addresses that clients connect to, with the ports that were taken.
@@ -154,16 +118,28 @@ impl Served {
 
     /// What all workers share.
     pub fn shared(&self) -> &Shared {
-        &self.shared
+        self.gateways.shared()
+    }
+
+    /// The configuration in force.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.gateways.in_force()
+    }
+
+    /// Takes a configuration into force. What begins after this returns is under it; what cannot be changed while the
+    /// server runs (the addresses it listens on, the number of workers) stays as it is.
+    pub fn adopt(&self, config: Config) {
+        self.running.adopt(terms(config.server.limits));
+        self.gateways.adopt(config);
     }
 
     /// Serves until a signal says to stop, then drains; a second signal ends that at once.
     ///
     /// Returns whether every request ended by itself.
     pub async fn until_signalled(&self, signals: &mut Signals) -> bool {
-        let times = self.shared.config().server.drain;
-        let drain = Drain { delay: times.delay, timeout: times.timeout };
         signals.stop().await;
+        let times = self.gateways.in_force().config().server.drain;
+        let drain = Drain { delay: times.delay, timeout: times.timeout };
         tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
         let gently = tokio::select! {
             gently = self.running.drain(drain) => gently,
@@ -177,13 +153,26 @@ impl Served {
     /// task.
     pub fn stop(self) {
         self.running.stop();
-        self.shared.telemetry().flush();
+        self.gateways.shared().telemetry().flush();
+    }
+}
+
+/// What connections are held to.
+fn terms(limits: Limits) -> Terms {
+    Terms {
+        connections: limits.connections,
+        bounds: Bounds {
+            head_bytes: limits.head_bytes,
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+        },
+        tls: None,
     }
 }
 
 /// What `/readyz` tells beside the server's own state. An outage after keys were seen once does not count.
-fn components(shared: &Shared) -> Vec<Component> {
-    let issuers = shared.readiness().into_iter().map(|issuer| {
+fn components(in_force: &InForce) -> Vec<Component> {
+    let issuers = in_force.readiness().into_iter().map(|issuer| {
         let ready = issuer.seen || !issuer.required;
         let why = if ready { String::new() } else { "its keys have not been seen yet".to_owned() };
         Component { name: format!("issuer {}", issuer.name), ready, why }

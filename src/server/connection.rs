@@ -27,12 +27,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::drain::{Phase, PhaseWatch};
+use super::room::Room;
 use super::stream::Stream;
 use super::tls;
 use super::wire::{Beat, Protocol, Turn, UnderWay, Wire};
@@ -60,12 +59,9 @@ pub struct Bounds {
 pub(super) struct Site {
     /// The listener's place in the configuration.
     pub(super) listener: usize,
-    pub(super) bounds: Bounds,
-    /// How clients are spoken to within TLS; none: in clear.
-    pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) phase: PhaseWatch,
-    /// One for each connection that may be open.
-    pub(super) permits: Arc<Semaphore>,
+    /// How many connections may be open, and what the next one is held to.
+    pub(super) room: Room,
     /// Where connections are counted; the admin listener's are not.
     pub(super) telemetry: Option<Arc<Telemetry>>,
 }
@@ -95,8 +91,9 @@ where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let Site { bounds, mut phase, .. } = site.clone();
-    let stream = match site.tls.clone() {
+    let (terms, mut phase) = (site.room.terms(), site.phase.clone());
+    let bounds = terms.bounds;
+    let stream = match terms.tls.clone() {
         None => Stream::Plain(socket),
         // Boxed: its room would be the connection's for all its life.
         Some(config) => match Box::pin(tls::accept(socket, config, bounds.header_timeout, &mut phase)).await? {
@@ -104,6 +101,7 @@ where
             None => return Ok(()),
         },
     };
+    drop(terms);
     let peer = Peer { address, listener: site.listener, tls: stream.is_tls() };
     let beat = Beat::new();
     let mut timer = pin!(sleep_until(Instant::now() + bounds.header_timeout.min(bounds.idle_timeout)));

@@ -10,6 +10,7 @@ pub mod assembly;
 pub mod connection;
 pub mod drain;
 pub mod listener;
+pub mod room;
 mod stream;
 mod tls;
 mod wire;
@@ -24,11 +25,11 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use self::admin::Admin;
-use self::connection::{Bounds, Site};
+use self::connection::Site;
 use self::drain::{Drain, Phase, Phases};
+use self::room::{Room, Terms};
 use self::workers::Workers;
 use crate::gateway::{Body, Peer};
 use crate::telemetry::Telemetry;
@@ -42,12 +43,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// How many workers, at least one; each has one thread, one runtime, and a socket per address.
     pub workers: usize,
-    /// How many connections of clients are open at once.
-    pub connections: usize,
-    /// The bounds of each connection.
-    pub bounds: Bounds,
-    /// How clients are spoken to within TLS; none: in clear.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What connections of clients are held to, until [`Running::adopt`] says otherwise.
+    pub terms: Terms,
 }
 
 /// Why the server could not start.
@@ -71,8 +68,8 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     admin_address: SocketAddr,
     phases: Phases,
-    permits: Arc<Semaphore>,
-    connections: usize,
+    room: Room,
+    admin_room: Room,
     workers: Workers,
     admin: tokio::task::AbortHandle,
 }
@@ -100,31 +97,16 @@ where
     let refused = |error| StartFault::Listen { address: settings.admin, error };
     let admin_address = admin_socket.local_addr().map_err(refused)?;
     let phases = Phases::new();
-    let permits = Arc::new(Semaphore::new(settings.connections));
-
-    let site = Site {
-        listener: 0,
-        bounds: settings.bounds,
-        tls: settings.tls.clone(),
-        phase: phases.watch(),
-        permits: Arc::clone(&permits),
-        telemetry: Some(Arc::clone(telemetry)),
-    };
+    let admin_room = Room::new(Admin::terms(settings.terms.bounds));
+    let room = Room::new(settings.terms.clone());
+    let site = Site { listener: 0, phase: phases.watch(), room: room.clone(), telemetry: Some(Arc::clone(telemetry)) };
     let workers = Workers::start(sockets.sockets, &site, make_handler).map_err(StartFault::Worker)?;
     let admin_listener = {
         let _entered = control.enter();
         tokio::net::TcpListener::from_std(admin_socket).map_err(refused)?
     };
-    let admin = control.spawn(admin.serve(admin_listener, phases.watch(), settings.bounds)).abort_handle();
-    Ok(Running {
-        addresses: sockets.addresses,
-        admin_address,
-        phases,
-        permits,
-        connections: settings.connections,
-        workers,
-        admin,
-    })
+    let admin = control.spawn(admin.serve(admin_listener, phases.watch(), admin_room.clone())).abort_handle();
+    Ok(Running { addresses: sockets.addresses, admin_address, phases, room, admin_room, workers, admin })
 }
 
 impl Running {
@@ -138,6 +120,12 @@ impl Running {
         self.admin_address
     }
 
+    /// Holds new connections to other terms from now on.
+    pub fn adopt(&self, terms: Terms) {
+        self.admin_room.adopt(Admin::terms(terms.bounds));
+        self.room.adopt(terms);
+    }
+
     /// Stops gently: unready at once, new connections for `delay`, then no more of them while what is in flight ends
     /// within `timeout`. Connections are told to close with their next answer from the beginning.
     ///
@@ -147,9 +135,7 @@ impl Running {
         self.phases.enter(Phase::Draining);
         tokio::time::sleep(drain.delay).await;
         self.phases.enter(Phase::Closing);
-        // Every connection holds a permit.
-        let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
-        tokio::time::timeout(drain.timeout, self.permits.acquire_many(all)).await.is_ok()
+        tokio::time::timeout(drain.timeout, self.room.empty()).await.is_ok()
     }
 
     /// Stops at once: every connection is closed. Blocks until every worker's thread has ended.

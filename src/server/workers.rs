@@ -15,10 +15,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::{Site, news, serve};
 use super::drain::Phase;
+use super::room::{Listening, Place};
 use crate::gateway::{Body, Peer};
 use crate::telemetry::labels::ConnectionFault;
 
@@ -45,14 +45,16 @@ impl Workers {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let listeners = {
                 let _entered = runtime.enter();
-                sockets.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>()?
+                let listen = |socket| Ok((TcpListener::from_std(socket)?, site.room.listen()));
+                sockets.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?
             };
             let (make_handler, site) = (Arc::clone(&make_handler), site.clone());
             let work = move || {
                 runtime.block_on(async move {
                     let handler = make_handler(number);
-                    for (listener, socket) in listeners.into_iter().enumerate() {
-                        tokio::spawn(accept(socket, Site { listener, ..site.clone() }, handler.clone()));
+                    for (listener, (socket, listening)) in listeners.into_iter().enumerate() {
+                        let site = Site { listener, ..site.clone() };
+                        tokio::spawn(accept(socket, listening, site, handler.clone()));
                     }
                     let mut phase = site.phase;
                     phase.reached(Phase::Stopped).await;
@@ -73,8 +75,8 @@ impl Workers {
     }
 }
 
-/// Accepts connections until the server closes.
-pub(super) async fn accept<H, F>(socket: TcpListener, site: Site, handler: H)
+/// Accepts connections until the server closes, and is `listening` until then.
+pub(super) async fn accept<H, F>(socket: TcpListener, listening: Listening, site: Site, handler: H)
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -105,28 +107,26 @@ where
                 continue;
             }
         };
-        if site.permits.available_permits() == 0 {
-            failed(ConnectionFault::LimitReached);
-        }
-        // At the bound one accepted connection waits here, and the kernel holds those behind it.
-        let permit = tokio::select! {
-            biased;
-            permit = Arc::clone(&site.permits).acquire_owned() => permit,
-            () = phase.reached(Phase::Closing) => break,
+        let place = match site.room.take() {
+            Some(place) => place,
+            None => {
+                failed(ConnectionFault::LimitReached);
+                // At the bound one accepted connection waits here, and the kernel holds those behind it.
+                site.room.wait().await
+            }
         };
-        let Ok(permit) = permit else { break };
-        attend(stream, address, permit, site.clone(), handler.clone());
+        attend(stream, address, place, site.clone(), handler.clone());
     }
     // What the kernel accepted before the end is still ours to answer.
     news().await;
     while let Some(Ok((stream, address))) = socket.accept().now_or_never() {
-        let Ok(permit) = Arc::clone(&site.permits).try_acquire_owned() else { break };
-        attend(stream, address, permit, site.clone(), handler.clone());
+        attend(stream, address, site.room.wait().await, site.clone(), handler.clone());
     }
+    drop((socket, listening));
 }
 
 /// Serves a connection in a task of its own.
-fn attend<H, F>(stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit, site: Site, handler: H)
+fn attend<H, F>(stream: TcpStream, address: SocketAddr, place: Place, site: Site, handler: H)
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -141,6 +141,6 @@ where
         if let (Err(fault), Some(telemetry)) = (ended, &telemetry) {
             telemetry.metrics.connection_failed(listener, fault);
         }
-        drop((open, permit));
+        drop((open, place));
     });
 }

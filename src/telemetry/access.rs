@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::labels::Decision;
+use super::ledger::Ledger;
 use super::lines::Lines;
 use super::log::Format;
-use super::metrics::{Dropped, Metrics};
+use super::metrics::Dropped;
 
 /// How access lines look and which are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +40,6 @@ pub enum Refused {
 /// Writes access lines, off the path of the request.
 pub struct AccessLog {
     lines: Lines,
-    settings: Settings,
     sampler: Sampler,
 }
 
@@ -49,9 +49,8 @@ impl AccessLog {
     /// # Errors
     ///
     /// The thread that writes cannot be started.
-    pub fn start(settings: Settings, out: impl Write + Send + 'static, dropped: Dropped) -> io::Result<Self> {
-        let lines = Lines::start("access-log", out, dropped)?;
-        Ok(Self { lines, settings, sampler: Sampler::new(settings.sample) })
+    pub fn start(out: impl Write + Send + 'static, dropped: Dropped) -> io::Result<Self> {
+        Ok(Self { lines: Lines::start("access-log", out, dropped)?, sampler: Sampler::default() })
     }
 
     /// Waits until what was recorded is written, at most `limit`. Blocks its thread: for the end of the process.
@@ -60,32 +59,26 @@ impl AccessLog {
     }
 
     /// Writes the line of a finished request, where it is wanted.
-    pub(super) fn record(&self, outcome: &Outcome, names: &Metrics) {
-        let always = self.settings.refused == Refused::All && outcome.code().is_some();
-        if always || self.sampler.takes() {
-            self.lines.add(line(self.settings.format, outcome, names).into_bytes());
+    pub(super) fn record(&self, outcome: &Outcome, settings: Settings, names: &Ledger) {
+        let always = settings.refused == Refused::All && outcome.code().is_some();
+        if always || self.sampler.takes(settings.sample) {
+            self.lines.add(line(settings.format, outcome, names).into_bytes());
         }
     }
 }
 
 /// Takes an even share of what comes, without randomness: the fractional parts of the multiples of the golden ratio are
 /// spread evenly, and keep no step with callers that repeat themselves.
-struct Sampler {
-    seen: AtomicU64,
-    share: f64,
-}
+#[derive(Default)]
+struct Sampler(AtomicU64);
 
 impl Sampler {
-    fn new(share: f64) -> Self {
-        Self { seen: AtomicU64::new(0), share }
-    }
-
-    fn takes(&self) -> bool {
+    fn takes(&self, share: f64) -> bool {
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-        let point = self.seen.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN);
+        let point = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN);
         // 53 bits are what an f64 holds exactly, so that a share of 1 takes every point.
         let point = (point >> 11) as f64 / (1_u64 << 53) as f64;
-        point < self.share
+        point < share
     }
 }
 
@@ -97,7 +90,7 @@ enum Value<'a> {
     Unknown,
 }
 
-fn line(format: Format, outcome: &Outcome, names: &Metrics) -> String {
+fn line(format: Format, outcome: &Outcome, names: &Ledger) -> String {
     let timestamp = format!("{:.3}", jiff::Timestamp::try_from(outcome.at).unwrap_or_default());
     let client = outcome.client.to_string();
     let request_id = String::from_utf8_lossy(outcome.request_id.as_bytes());
@@ -198,8 +191,8 @@ mod tests {
     #[test]
     fn a_sample_takes_its_share() {
         let taken = |share: f64| {
-            let sampler = Sampler::new(share);
-            (0..10_000).filter(|_| sampler.takes()).count()
+            let sampler = Sampler::default();
+            (0..10_000).filter(|_| sampler.takes(share)).count()
         };
         assert_eq!(taken(0.0), 0);
         assert_eq!(taken(1.0), 10_000);

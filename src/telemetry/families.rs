@@ -1,16 +1,19 @@
 //! Name, help, labels and buckets of every metric: the one list.
 
-use prometheus::core::Collector;
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::metrics::MetricFault;
+use super::names::Name;
 
 /// Every metric, registered.
 ///
 /// `with_label_values` of a family panics when the number of values is not the number of labels. The labels stand here,
-/// the values in `metrics`; a test walks every path there.
+/// the values in `metrics` and `ledger`; a test walks every path there.
 pub(super) struct Families {
     pub(super) requests: IntCounterVec,
     pub(super) request_duration: HistogramVec,
@@ -35,7 +38,14 @@ pub(super) struct Families {
     pub(super) build_info: IntGaugeVec,
     pub(super) access_dropped: IntCounter,
     pub(super) log_dropped: IntCounter,
+    /// How things stand: what has left the configuration has no series here.
+    states: Vec<Forget>,
+    /// What was counted: this outlives its name for a while.
+    counts: Vec<Forget>,
 }
+
+/// Removes the series of a label's value from one family.
+type Forget = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Upper bounds in seconds for what a caller waits for.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -46,7 +56,7 @@ const FINE_SECONDS: [f64; 14] =
 impl Families {
     /// Makes and registers them all.
     pub(super) fn new(registry: &Registry) -> Result<Self, MetricFault> {
-        let add = Adder(registry);
+        let mut add = Adder { registry, states: Vec::new(), counts: Vec::new() };
         Ok(Self {
             requests: add.counters(
                 "bearward_requests_total",
@@ -85,13 +95,11 @@ impl Families {
                 "Fetches of an issuer's key set.",
                 &["issuer", "trigger", "result"],
             )?,
-            jwks_last_success: add.vec(GaugeVec::new(
-                Opts::new(
-                    "bearward_jwks_last_success_timestamp_seconds",
-                    "When the issuer's key set was last fetched with success, in seconds since 1970.",
-                ),
+            jwks_last_success: add.times(
+                "bearward_jwks_last_success_timestamp_seconds",
+                "When the issuer's key set was last fetched with success, in seconds since 1970.",
                 &["issuer"],
-            ))?,
+            )?,
             jwks_keys: add.gauges("bearward_jwks_keys", "Usable keys in the issuer's key set.", &["issuer"])?,
             upstream_errors: add.counters(
                 "bearward_upstream_errors_total",
@@ -146,17 +154,33 @@ impl Families {
                 "bearward_log_lines_dropped_total",
                 "Log lines that were not written because standard error stalled or was closed.",
             )?,
+            states: add.states,
+            counts: add.counts,
         })
+    }
+
+    /// Removes what tells how things stand with this name.
+    pub(super) fn forget_state(&self, name: &Name) {
+        self.states.iter().for_each(|forget| forget(name.label, &name.text));
+    }
+
+    /// Removes what was counted under this name.
+    pub(super) fn forget_counts(&self, name: &Name) {
+        self.counts.iter().for_each(|forget| forget(name.label, &name.text));
     }
 }
 
 /// Registers what it makes.
-struct Adder<'a>(&'a Registry);
+struct Adder<'a> {
+    registry: &'a Registry,
+    states: Vec<Forget>,
+    counts: Vec<Forget>,
+}
 
 impl Adder<'_> {
     fn vec<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> Result<C, MetricFault> {
         let made = made?;
-        self.0.register(Box::new(made.clone()))?;
+        self.registry.register(Box::new(made.clone()))?;
         Ok(made)
     }
 
@@ -164,15 +188,52 @@ impl Adder<'_> {
         self.vec(IntCounter::new(name, help))
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricFault> {
-        self.vec(IntCounterVec::new(Opts::new(name, help), labels))
+    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricFault> {
+        let family = self.vec(IntCounterVec::new(Opts::new(name, help), labels))?;
+        self.counts.push(forget(&family));
+        Ok(family)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricFault> {
-        self.vec(IntGaugeVec::new(Opts::new(name, help), labels))
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricFault> {
+        let family = self.vec(IntGaugeVec::new(Opts::new(name, help), labels))?;
+        self.states.push(forget(&family));
+        Ok(family)
     }
 
-    fn histograms(&self, name: &str, help: &str, bounds: &[f64], labels: &[&str]) -> Result<HistogramVec, MetricFault> {
-        self.vec(HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels))
+    fn times(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricFault> {
+        let family = self.vec(GaugeVec::new(Opts::new(name, help), labels))?;
+        self.states.push(forget(&family));
+        Ok(family)
+    }
+
+    fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds: &[f64],
+        labels: &[&str],
+    ) -> Result<HistogramVec, MetricFault> {
+        let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        let family = self.vec(HistogramVec::new(options, labels))?;
+        self.counts.push(forget(&family));
+        Ok(family)
+    }
+}
+
+fn forget<B: MetricVecBuilder + 'static>(family: &MetricVec<B>) -> Forget {
+    let family = family.clone();
+    Box::new(move |label, value| remove(&family, |labels| labels.get(label) == Some(&value)))
+}
+
+/// Removes the series whose labels are so.
+pub(super) fn remove<B: MetricVecBuilder>(family: &MetricVec<B>, which: impl Fn(&HashMap<&str, &str>) -> bool) {
+    for metrics in family.collect() {
+        for metric in metrics.get_metric() {
+            let labels = metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            if which(&labels) {
+                // It fails only where the series has gone already.
+                let _ = family.remove(&labels);
+            }
+        }
     }
 }

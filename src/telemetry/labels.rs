@@ -17,8 +17,6 @@ pub struct Labels<'a> {
     pub issuers: &'a [&'a str],
     /// The names of the upstreams.
     pub upstreams: &'a [&'a str],
-    /// The public listeners' addresses, as configured.
-    pub listeners: &'a [&'a str],
 }
 
 /// What stands where the configuration's name is not known.

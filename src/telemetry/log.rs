@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::lines::Lines;
 use super::metrics::Dropped;
@@ -71,14 +71,41 @@ pub enum LogFault {
 
 /// The log of the process; what is waiting is written when this is dropped.
 #[must_use = "what is waiting is written when this is dropped"]
-pub struct Log(Lines);
+pub struct Log {
+    lines: Lines,
+    json: reload::Handle<Targets, Registry>,
+    text: reload::Handle<Targets, WithJson>,
+}
+
+/// What the layer of text stands on.
+type WithJson = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
 
 /// How long the end of the process waits for a pipe that stalls.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
+impl Log {
+    /// Writes in this format from this level on.
+    pub fn adopt(&self, format: Format, level: Level) {
+        let (json, text) = layers(format, level);
+        // Either fails only where the process's subscriber is gone: nobody logs any more.
+        let _ = self.json.reload(json);
+        let _ = self.text.reload(text);
+    }
+
+    /// Writes a report for people, in one piece and in turn with the lines.
+    pub fn report(&self, text: &str) {
+        self.lines.add(text.as_bytes().to_vec());
+    }
+
+    /// Waits until what was said is written, unless the pipe stalls.
+    pub fn flush(&self) {
+        self.lines.flush(LAST_WORDS);
+    }
+}
+
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.flush(LAST_WORDS);
+        self.flush();
     }
 }
 
@@ -90,14 +117,23 @@ impl Drop for Log {
 pub fn start(format: Format, level: Level, dropped: Dropped) -> Result<Log, LogFault> {
     let lines = Lines::start("log", io::stderr(), dropped)?;
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let layer = fmt::layer().with_writer(Pipe(lines.clone())).with_ansi(colours && format == Format::Text);
-    let layer = match format {
-        Format::Json => layer.json().flatten_event(true).boxed(),
-        Format::Text => layer.boxed(),
-    };
-    let log = Log(lines);
-    tracing_subscriber::registry().with(layer.with_filter(events(level))).try_init().map_err(|_| LogFault::Twice)?;
+    let (json, text) = layers(format, level);
+    // A filter of fixed targets is asked once for each place in the code, so that what is not written costs nothing; which
+    // of two layers writes can therefore only be changed by exchanging their filters.
+    let ((json, json_handle), (text, text_handle)) = (reload::Layer::new(json), reload::Layer::new(text));
+    let as_json = fmt::layer().with_writer(Pipe(lines.clone())).json().flatten_event(true).with_filter(json).boxed();
+    let as_text = fmt::layer().with_writer(Pipe(lines.clone())).with_ansi(colours).with_filter(text);
+    let log = Log { lines, json: json_handle, text: text_handle };
+    tracing_subscriber::registry().with(as_json).with(as_text).try_init().map_err(|_| LogFault::Twice)?;
     Ok(log)
+}
+
+/// What each of the two layers writes: one of them nothing.
+fn layers(format: Format, level: Level) -> (Targets, Targets) {
+    match format {
+        Format::Json => (events(level), Targets::new()),
+        Format::Text => (Targets::new(), events(level)),
+    }
 }
 
 fn events(level: Level) -> Targets {

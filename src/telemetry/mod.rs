@@ -1,6 +1,7 @@
 //! One record per finished request, turned into the access line and the metrics.
 //!
-//! [`Outcome`] is that record; [`Outcome::record`] is called once, when the answer's body has ended or was given up.
+//! [`Outcome`] is that record; [`Outcome::record`] is called once, when the answer's body has ended or was given up, and
+//! enters it into the [`Ledger`] of the configuration that the request was decided under.
 //! What is told of connections, key sets and the configuration goes to [`metrics::Metrics`]; everything that is written
 //! for people goes through `tracing`, set up by [`log`].
 //!
@@ -10,9 +11,11 @@
 pub mod access;
 mod families;
 pub mod labels;
+pub mod ledger;
 mod lines;
 pub mod log;
 pub mod metrics;
+mod names;
 mod series;
 
 use std::net::IpAddr;
@@ -22,23 +25,30 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 
 use self::access::AccessLog;
 use self::labels::{By, Decision};
+use self::ledger::Ledger;
+use self::log::Log;
 use self::metrics::Metrics;
 use crate::policy::reject::Code;
 
-/// Where finished requests are recorded.
+/// What the process tells of itself, whichever configuration is in force.
 pub struct Telemetry {
     /// The process's metrics.
     pub metrics: Metrics,
     /// The access lines; none where they are not wanted, as in tests.
     pub access: Option<AccessLog>,
+    /// Everything else that is written; none where the process has no log of its own, as in tests.
+    pub log: Option<Log>,
 }
 
 impl Telemetry {
-    /// Waits until every access line so far is written, unless the pipe stalls. Blocks its thread: for the end of the
-    /// process, once nothing is served any more.
+    /// Waits until every line so far is written, unless the pipe stalls. Blocks its thread: for the end of the process,
+    /// once nothing is served any more.
     pub fn flush(&self) {
         if let Some(access) = &self.access {
             access.flush(log::LAST_WORDS);
+        }
+        if let Some(log) = &self.log {
+            log.flush();
         }
     }
 }
@@ -91,11 +101,8 @@ pub struct Visit {
 
 impl Outcome {
     /// Feeds the metrics and, where it is wanted, the access line.
-    pub fn record(&self, telemetry: &Telemetry) {
-        telemetry.metrics.record(self);
-        if let Some(access) = &telemetry.access {
-            access.record(self, &telemetry.metrics);
-        }
+    pub fn record(&self, ledger: &Ledger) {
+        ledger.record(self);
     }
 
     /// The code that tells what went wrong, at the decision or after it; in shadow mode, what is let through.

@@ -8,18 +8,22 @@ use serde_json::{Value, json};
 use super::access::{Refused, Settings};
 use super::labels::{ConnectionFault, ConnectionState, FetchResult, FetchTrigger, Labels, ReloadResult};
 use super::log::Format;
+use super::metrics::Dropped;
 use super::*;
 
 const SOON: Duration = Duration::from_secs(10);
 
-fn metrics() -> Metrics {
-    Metrics::new(&Labels {
-        routes: &["orders", "health"],
-        issuers: &["main"],
-        upstreams: &["orders"],
-        listeners: &["127.0.0.1:8080"],
-    })
-    .unwrap()
+fn telemetry(access: Option<AccessLog>) -> Arc<Telemetry> {
+    Arc::new(Telemetry { metrics: Metrics::new(&["127.0.0.1:8080"]).unwrap(), access, log: None })
+}
+
+fn ledger() -> Ledger {
+    opened(&telemetry(None), JSON)
+}
+
+fn opened(telemetry: &Arc<Telemetry>, lines: Settings) -> Ledger {
+    let labels = Labels { routes: &["orders", "health"], issuers: &["main"], upstreams: &["orders"] };
+    Ledger::open(telemetry, &labels, lines)
 }
 
 fn permitted() -> Outcome {
@@ -57,17 +61,17 @@ fn refused(code: Code) -> Outcome {
 }
 
 /// The lines of the metrics that begin with `family` and are neither comment nor bucket.
-fn samples(metrics: &Metrics, family: &str) -> Vec<String> {
-    let text = metrics.render();
+fn samples(telemetry: &Telemetry, family: &str) -> Vec<String> {
+    let text = telemetry.metrics.render();
     text.lines().filter(|line| line.starts_with(family) && !line.contains("_bucket{")).map(str::to_owned).collect()
 }
 
 #[test]
 fn a_permitted_request_counts_once_everywhere() {
-    let telemetry = Telemetry { metrics: metrics(), access: None };
-    permitted().record(&telemetry);
-    permitted().record(&telemetry);
-    let of = |family| samples(&telemetry.metrics, family);
+    let ledger = ledger();
+    permitted().record(&ledger);
+    permitted().record(&ledger);
+    let of = |family| samples(ledger.telemetry(), family);
     assert_eq!(
         of("bearward_requests_total"),
         [r#"bearward_requests_total{by="upstream",method="GET",route="orders",status="200"} 2"#]
@@ -102,19 +106,19 @@ fn a_permitted_request_counts_once_everywhere() {
 
 #[test]
 fn what_a_caller_chooses_makes_no_label() {
-    let telemetry = Telemetry { metrics: metrics(), access: None };
+    let ledger = ledger();
     let outcome = Outcome {
         method: "BREW".parse().unwrap(),
         uri: "/%7Broute%7D".parse().unwrap(),
         route: None,
         ..refused(Code::RouteUnknown)
     };
-    outcome.record(&telemetry);
-    Outcome { status: StatusCode::from_u16(599).unwrap(), ..permitted() }.record(&telemetry);
+    outcome.record(&ledger);
+    Outcome { status: StatusCode::from_u16(599).unwrap(), ..permitted() }.record(&ledger);
     // An index that is none of ours is not known either.
-    Outcome { route: Some(2), issuer: Some(1), ..permitted() }.record(&telemetry);
+    Outcome { route: Some(2), issuer: Some(1), ..permitted() }.record(&ledger);
     assert_eq!(
-        samples(&telemetry.metrics, "bearward_requests_total"),
+        samples(ledger.telemetry(), "bearward_requests_total"),
         [
             r#"bearward_requests_total{by="gateway",method="other",route="none",status="404"} 1"#,
             r#"bearward_requests_total{by="upstream",method="GET",route="none",status="200"} 1"#,
@@ -122,7 +126,7 @@ fn what_a_caller_chooses_makes_no_label() {
         ]
     );
     assert_eq!(
-        samples(&telemetry.metrics, "bearward_decisions_total"),
+        samples(ledger.telemetry(), "bearward_decisions_total"),
         [
             r#"bearward_decisions_total{issuer="main",outcome="permitted",route="orders"} 1"#,
             r#"bearward_decisions_total{issuer="none",outcome="permitted",route="none"} 1"#,
@@ -133,14 +137,14 @@ fn what_a_caller_chooses_makes_no_label() {
 
 #[test]
 fn an_upstream_that_fails_leaves_the_decision_alone() {
-    let telemetry = Telemetry { metrics: metrics(), access: None };
+    let ledger = ledger();
     Outcome {
         status: StatusCode::GATEWAY_TIMEOUT,
         by: By::Gateway,
         failure: Some(Code::UpstreamTimeout),
         ..permitted()
     }
-    .record(&telemetry);
+    .record(&ledger);
     // A body that came too slowly is not the upstream's fault.
     Outcome {
         status: StatusCode::REQUEST_TIMEOUT,
@@ -148,27 +152,28 @@ fn an_upstream_that_fails_leaves_the_decision_alone() {
         failure: Some(Code::RequestTimeout),
         ..permitted()
     }
-    .record(&telemetry);
+    .record(&ledger);
     assert_eq!(
-        samples(&telemetry.metrics, "bearward_decisions_total"),
+        samples(ledger.telemetry(), "bearward_decisions_total"),
         [r#"bearward_decisions_total{issuer="main",outcome="permitted",route="orders"} 2"#]
     );
     assert_eq!(
-        samples(&telemetry.metrics, "bearward_upstream_errors_total"),
+        samples(ledger.telemetry(), "bearward_upstream_errors_total"),
         [r#"bearward_upstream_errors_total{code="upstream_timeout",upstream="orders"} 1"#]
     );
 }
 
 #[test]
 fn what_lasts_is_counted_while_it_lasts() {
-    let metrics = metrics();
-    let one = |family: &str| samples(&metrics, family).concat();
+    let ledger = ledger();
+    let metrics = &ledger.telemetry().metrics;
+    let one = |family: &str| samples(ledger.telemetry(), family).concat();
     let (request, connection) = (metrics.request_started(), metrics.connection_opened(0));
-    let idle = metrics.upstream_connection(0, ConnectionState::Idle);
+    let idle = ledger.connections(0).unwrap().count(ConnectionState::Idle);
     assert_eq!(one("bearward_requests_in_flight"), "bearward_requests_in_flight 1");
     assert_eq!(one("bearward_connections"), r#"bearward_connections{listener="127.0.0.1:8080"} 1"#);
     assert_eq!(
-        samples(&metrics, "bearward_upstream_connections"),
+        samples(ledger.telemetry(), "bearward_upstream_connections"),
         [
             r#"bearward_upstream_connections{state="active",upstream="orders"} 0"#,
             r#"bearward_upstream_connections{state="idle",upstream="orders"} 1"#
@@ -182,13 +187,13 @@ fn what_lasts_is_counted_while_it_lasts() {
 
 #[test]
 fn every_metric_of_the_contract_is_there_with_its_labels() {
-    let telemetry = Telemetry { metrics: metrics(), access: None };
-    let metrics = &telemetry.metrics;
-    permitted().record(&telemetry);
-    Outcome { failure: Some(Code::UpstreamUnreachable), ..permitted() }.record(&telemetry);
+    let ledger = ledger();
+    let metrics = &ledger.telemetry().metrics;
+    permitted().record(&ledger);
+    Outcome { failure: Some(Code::UpstreamUnreachable), ..permitted() }.record(&ledger);
     metrics.connection_failed(0, ConnectionFault::HeadTimeout);
-    metrics.jwks_fetched(0, FetchTrigger::UnknownKid, FetchResult::Timeout, 3);
-    metrics.jwks_replaced(0, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    metrics.jwks_fetched("main", FetchTrigger::UnknownKid, FetchResult::Timeout, 3);
+    metrics.jwks_replaced("main", SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     metrics.panicked();
     metrics.config_in_force("0123abcd");
     metrics.config_reloaded(ReloadResult::Failure);
@@ -215,7 +220,7 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} is not in\n{text}");
     }
     metrics.config_in_force("4567");
-    assert_eq!(samples(metrics, "bearward_config_info"), [r#"bearward_config_info{hash="4567"} 1"#]);
+    assert_eq!(samples(ledger.telemetry(), "bearward_config_info"), [r#"bearward_config_info{hash="4567"} 1"#]);
 }
 
 /// A pipe that keeps what was written.
@@ -236,13 +241,12 @@ impl Write for Kept {
 /// The lines that these outcomes leave.
 fn lines(settings: Settings, outcomes: &[Outcome]) -> Vec<String> {
     let kept = Kept::default();
-    let metrics = metrics();
-    let access = AccessLog::start(settings, kept.clone(), metrics.access_lines_dropped()).unwrap();
-    let telemetry = Telemetry { metrics, access: Some(access) };
+    let access = AccessLog::start(kept.clone(), Dropped::counted()).unwrap();
+    let ledger = opened(&telemetry(Some(access)), settings);
     for outcome in outcomes {
-        outcome.record(&telemetry);
+        outcome.record(&ledger);
     }
-    telemetry.access.unwrap().flush(SOON);
+    ledger.telemetry().access.as_ref().unwrap().flush(SOON);
     let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
     text.lines().map(str::to_owned).collect()
 }

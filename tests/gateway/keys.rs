@@ -13,7 +13,7 @@ use bearward::policy::reject::{Code, Reject};
 use bearward::remote::clock::{Clock, Hands};
 use bearward::remote::http::{Client, PlainHttp};
 use bearward::remote::jwks::source::{KeySource, Origin};
-use bearward::remote::jwks::{FetchEvent, KeySets, PATIENCE};
+use bearward::remote::jwks::{FetchEvent, Fetching, KeySets, PATIENCE};
 use bearward::telemetry::labels::{FetchResult, FetchTrigger};
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -60,7 +60,8 @@ impl World {
             // The test may be over.
             let _ = sender.send(event);
         });
-        let sets = KeySets::start(&Handle::current(), clock, vec![Some(source)], &client, &(observer as _));
+        let fetching = Fetching { handle: Handle::current(), clock, client, observer };
+        let sets = Arc::new(KeySets::start(vec![Some(source)], &fetching, None));
         Self { sets, hands, events }
     }
 
@@ -141,7 +142,13 @@ async fn keys_come_by_discovery_and_are_refreshed() {
     let mut world = World::of(&issuer);
     let event = world.event().await;
     let at = SystemTime::UNIX_EPOCH + START;
-    let expected = FetchEvent { issuer: ID, trigger: FetchTrigger::Start, result: FetchResult::Success, keys: 1, at };
+    let expected = FetchEvent {
+        issuer: "main".to_owned(),
+        trigger: FetchTrigger::Start,
+        result: FetchResult::Success,
+        keys: 1,
+        at,
+    };
     assert_eq!(event, expected);
     assert!(world.sets.seen(ID));
     assert_eq!(world.ask("a").await, Ok(()));

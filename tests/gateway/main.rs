@@ -19,4 +19,5 @@ mod metrics;
 mod oidc_provider;
 mod policies;
 mod proven;
+mod reload;
 mod wire;

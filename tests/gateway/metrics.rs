@@ -3,13 +3,17 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bearward::demo::{Demo, provider};
 use bearward::policy::reject::Code;
+use bearward::telemetry::access::{Refused, Settings};
 use bearward::telemetry::labels::{
     By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, Labels, ReloadResult,
 };
+use bearward::telemetry::ledger::Ledger;
+use bearward::telemetry::log::Format;
 use bearward::telemetry::metrics::Metrics;
 use bearward::telemetry::{Outcome, Telemetry, Visit};
 use http::{HeaderValue, Method, StatusCode};
@@ -18,32 +22,31 @@ use tokio::net::TcpStream;
 
 /// Metrics in which every family has a series.
 fn all() -> String {
-    let metrics = Metrics::new(&Labels {
-        routes: &["orders", "*.example.com/{id}"],
-        issuers: &["main"],
-        upstreams: &["http://127.0.0.1:3000"],
-        listeners: &["0.0.0.0:8080"],
-    })
-    .unwrap();
+    let metrics = Metrics::new(&["0.0.0.0:8080"]).unwrap();
+    let telemetry = Arc::new(Telemetry { metrics, access: None, log: None });
+    let labels =
+        Labels { routes: &["orders", "*.example.com/{id}"], issuers: &["main"], upstreams: &["http://127.0.0.1:3000"] };
+    let lines = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
+    let ledger = Ledger::open(&telemetry, &labels, lines);
+    let metrics = &telemetry.metrics;
     let _held = (
         metrics.connection_opened(0),
         metrics.request_started(),
-        metrics.upstream_connection(0, ConnectionState::Active),
+        ledger.connections(0).map(|connections| connections.count(ConnectionState::Active)),
     );
     for fault in ConnectionFault::ALL {
         metrics.connection_failed(0, *fault);
     }
     for trigger in FetchTrigger::ALL {
         for result in FetchResult::ALL {
-            metrics.jwks_fetched(0, *trigger, *result, 2);
+            metrics.jwks_fetched("main", *trigger, *result, 2);
         }
     }
-    metrics.jwks_replaced(0, SystemTime::now());
-    metrics.id_token_accepted(Some(0), Some(0));
-    metrics.shadow_refused(Some(0), Code::TokenExpired);
+    metrics.jwks_replaced("main", SystemTime::now());
+    ledger.id_token_accepted(Some(0), Some(0));
+    ledger.shadow_refused(Some(0), Code::TokenExpired);
     metrics.config_in_force("0123456789ab");
     metrics.config_reloaded(ReloadResult::Success);
-    let telemetry = Telemetry { metrics, access: None };
     let decisions = Code::ALL.iter().map(|code| Decision::Refused(*code));
     for decision in decisions.chain([Decision::Permitted, Decision::Anonymous]) {
         Outcome {
@@ -63,9 +66,9 @@ fn all() -> String {
             request_id: HeaderValue::from_static("r"),
             trace_id: None,
         }
-        .record(&telemetry);
+        .record(&ledger);
     }
-    telemetry.metrics.render()
+    metrics.render()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use bearward::gateway::request_body::Pace;
 use bearward::server::admin::Admin;
 use bearward::server::connection::Bounds;
 use bearward::server::drain::Drain;
+use bearward::server::room::Terms;
 use bearward::server::{Settings, start};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -614,9 +615,11 @@ async fn a_panic_costs_one_request() {
         listen: vec![loopback],
         admin: loopback,
         workers: 2,
-        connections: 10,
-        bounds: Bounds { head_bytes: 8192, header_timeout: second, idle_timeout: 30 * second },
-        tls: None,
+        terms: Terms {
+            connections: 10,
+            bounds: Bounds { head_bytes: 8192, header_timeout: second, idle_timeout: 30 * second },
+            tls: None,
+        },
     };
     let admin = Admin::new(String::new, Vec::new);
     let running = start(&settings, &Handle::current(), gateway.shared().telemetry(), admin, |_| {

@@ -11,12 +11,10 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 
 use super::source::{KeySource, KeysError};
-use super::{FetchEvent, Observer, PATIENCE};
-use crate::policy::issuer::IssuerId;
+use super::{FetchEvent, Fetching, PATIENCE};
 use crate::policy::jwk::JwkSet;
 use crate::policy::reject::Reject;
-use crate::remote::clock::{Clock, Monotonic};
-use crate::remote::http::Client;
+use crate::remote::clock::Monotonic;
 use crate::telemetry::labels::{FetchResult, FetchTrigger};
 
 /// The wait after the first of several failures.
@@ -60,6 +58,11 @@ impl Shelf {
             progress: watch::Sender::new(Progress::default()),
             wanted: Notify::new(),
         }
+    }
+
+    /// Begins with the set of another.
+    pub(super) fn take_over(&self, other: &Self) {
+        self.kept.store(other.kept.load_full());
     }
 
     pub(super) fn current(&self, now: Monotonic) -> Option<Arc<JwkSet>> {
@@ -113,11 +116,8 @@ impl fmt::Debug for Shelf {
 
 /// Fetches one issuer's keys, for as long as it runs.
 pub(super) struct Keeper {
-    issuer: IssuerId,
     shelf: Arc<Shelf>,
-    clock: Clock,
-    client: Client,
-    observer: Observer,
+    fetching: Fetching,
     /// How many fetches have failed since the last good one.
     failures: u32,
     /// What the operator was told last.
@@ -133,8 +133,8 @@ enum Told {
 }
 
 impl Keeper {
-    pub(super) fn new(issuer: IssuerId, shelf: Arc<Shelf>, clock: Clock, client: Client, observer: Observer) -> Self {
-        Self { issuer, shelf, clock, client, observer, failures: 0, told: Told::Nothing }
+    pub(super) fn new(shelf: Arc<Shelf>, fetching: Fetching) -> Self {
+        Self { shelf, fetching, failures: 0, told: Told::Nothing }
     }
 
     pub(super) async fn run(mut self) {
@@ -151,11 +151,11 @@ impl Keeper {
         let due = if self.shelf.seen() { FetchTrigger::Refresh } else { FetchTrigger::Start };
         loop {
             tokio::select! {
-                () = self.clock.sleep_until(next) => return due,
+                () = self.fetching.clock.sleep_until(next) => return due,
                 () = self.shelf.wanted.notified() => {
                     // Somebody may have asked on the strength of what was true before the last fetch ended.
                     let progress = self.shelf.progress.borrow();
-                    if progress.cooling(self.clock.now(), self.shelf.source.cooldown).is_none() {
+                    if progress.cooling(self.fetching.clock.now(), self.shelf.source.cooldown).is_none() {
                         return FetchTrigger::UnknownKid;
                     }
                 }
@@ -178,10 +178,11 @@ impl Keeper {
     /// Fetches once, puts the result in force and tells of it. Returns the time of its end.
     async fn fetch(&mut self, trigger: FetchTrigger) -> Monotonic {
         let shelf = Arc::clone(&self.shelf);
+        let Fetching { clock, client, observer, .. } = self.fetching.clone();
         shelf.progress.send_modify(|progress| progress.running = true);
-        let deadline = self.clock.now().after(PATIENCE);
-        let fetched = shelf.source.fetch(&self.client, &self.clock, deadline).await;
-        let at = self.clock.now();
+        let deadline = clock.now().after(PATIENCE);
+        let fetched = shelf.source.fetch(&client, &clock, deadline).await;
+        let at = clock.now();
         let fault = match fetched {
             Ok(keys) => {
                 self.failures = 0;
@@ -196,11 +197,11 @@ impl Keeper {
             }
         };
         let event = FetchEvent {
-            issuer: self.issuer,
+            issuer: shelf.source.name.clone(),
             trigger,
             result: fault.as_ref().map_or(FetchResult::Success, |error| error.result()),
             keys: shelf.current(at).map_or(0, |keys| keys.len()),
-            at: self.clock.wall(),
+            at: clock.wall(),
         };
         // The set is in place before those who wait for it wake.
         shelf.progress.send_modify(|progress| {
@@ -208,7 +209,7 @@ impl Keeper {
             progress.count += 1;
             progress.last = Some(Ended { at, fault });
         });
-        (self.observer)(event);
+        observer(event);
         at
     }
 

@@ -8,6 +8,9 @@
 //! 3. A failure keeps the last good set, until that is `max_stale` old. A set without a usable key is a failure.
 //! 4. A request reads a snapshot, without a lock, and waits only for a key that is not there: at most [`PATIENCE`].
 //!
+//! 5. When the configuration is exchanged, an issuer whose source is the same keeps its set and its fetching; one whose
+//!    source only has other times keeps its set.
+//!
 //! Whether a `kid` is in a set is not asked here: [`KeySets::refetch`] gives the newest set there may be, or says that it
 //! cannot; the caller selects again. Nothing here survives the process.
 
@@ -33,19 +36,44 @@ use crate::telemetry::labels::{FetchResult, FetchTrigger};
 /// How long a request waits for a key set, and how long a fetch may take in all.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The key sets of all issuers. Dropped, it fetches no more.
+/// The key sets of all issuers of one configuration.
 pub struct KeySets {
     clock: Clock,
     /// By [`IssuerId`]; none where an issuer signs with a shared secret.
-    shelves: Vec<Option<Arc<Shelf>>>,
-    keepers: Vec<AbortHandle>,
+    kept: Vec<Option<Arc<Kept>>>,
+}
+
+/// One issuer's keys and the task that fetches them. Dropped by the last configuration that has them, it fetches no more.
+#[derive(Debug)]
+struct Kept {
+    shelf: Arc<Shelf>,
+    keeper: AbortHandle,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// What key sets are fetched by.
+#[derive(Clone)]
+pub struct Fetching {
+    /// Where the tasks run.
+    pub handle: Handle,
+    /// The time.
+    pub clock: Clock,
+    /// What asks.
+    pub client: Client,
+    /// Who is told.
+    pub observer: Observer,
 }
 
 /// A fetch that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchEvent {
-    /// Whose keys.
-    pub issuer: IssuerId,
+    /// Whose keys: the issuer's name, since its place may be another in the next configuration.
+    pub issuer: String,
     /// Why they were fetched.
     pub trigger: FetchTrigger,
     /// How it went.
@@ -60,27 +88,12 @@ pub struct FetchEvent {
 pub type Observer = Arc<dyn Fn(FetchEvent) + Send + Sync>;
 
 impl KeySets {
-    /// Starts to fetch the keys of `sources`, which stand by [`IssuerId`], on the runtime of `handle`.
+    /// The keys of `sources`, which stand by [`IssuerId`]; those that were not there `before` begin to be fetched.
     ///
     /// Returns at once; until a set is there, [`KeySets::current`] has none.
-    pub fn start(
-        handle: &Handle,
-        clock: Clock,
-        sources: Vec<Option<KeySource>>,
-        client: &Client,
-        observer: &Observer,
-    ) -> Arc<Self> {
-        let mut keepers = Vec::new();
-        let shelves = sources.into_iter().enumerate().map(|(index, source)| {
-            let source = source?;
-            let client = source.authorities.as_ref().map_or_else(|| client.clone(), |own| client.trusting(own));
-            let shelf = Arc::new(Shelf::new(source));
-            let keeper = Keeper::new(IssuerId(index), Arc::clone(&shelf), clock.clone(), client, Arc::clone(observer));
-            keepers.push(handle.spawn(keeper.run()).abort_handle());
-            Some(shelf)
-        });
-        let shelves = shelves.collect();
-        Arc::new(Self { clock, shelves, keepers })
+    pub fn start(sources: Vec<Option<KeySource>>, fetching: &Fetching, before: Option<&Self>) -> Self {
+        let kept = sources.into_iter().map(|source| Some(kept(source?, fetching, before))).collect();
+        Self { clock: fetching.clock.clone(), kept }
     }
 
     /// The issuer's keys as far as they are known; none before the first good fetch, and when the last one is too old.
@@ -130,20 +143,28 @@ impl KeySets {
     }
 
     fn shelf(&self, issuer: IssuerId) -> Option<&Shelf> {
-        self.shelves.get(issuer.0)?.as_deref()
+        Some(&*self.kept.get(issuer.0)?.as_ref()?.shelf)
     }
 }
 
-impl Drop for KeySets {
-    fn drop(&mut self) {
-        for keeper in &self.keepers {
-            keeper.abort();
-        }
+fn kept(source: KeySource, fetching: &Fetching, before: Option<&KeySets>) -> Arc<Kept> {
+    let known = || before.into_iter().flat_map(|before| before.kept.iter().flatten());
+    if let Some(same) = known().find(|known| known.shelf.source == source) {
+        return Arc::clone(same);
     }
+    let shelf = Shelf::new(source);
+    if let Some(known) = known().find(|known| known.shelf.source.is_of_same_origin(&shelf.source)) {
+        shelf.take_over(&known.shelf);
+    }
+    let own = shelf.source.authorities.as_ref().map(|own| fetching.client.trusting(own));
+    let fetching = Fetching { client: own.unwrap_or_else(|| fetching.client.clone()), ..fetching.clone() };
+    let (handle, shelf) = (fetching.handle.clone(), Arc::new(shelf));
+    let keeper = handle.spawn(Keeper::new(Arc::clone(&shelf), fetching).run()).abort_handle();
+    Arc::new(Kept { shelf, keeper })
 }
 
 impl fmt::Debug for KeySets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySets").field("shelves", &self.shelves).finish_non_exhaustive()
+        f.debug_struct("KeySets").field("kept", &self.kept).finish_non_exhaustive()
     }
 }

@@ -140,6 +140,14 @@ impl KeysError {
 }
 
 impl KeySource {
+    /// Whether the keys come from the same place by the same way, though perhaps not as often.
+    pub(super) fn is_of_same_origin(&self, other: &Self) -> bool {
+        let Self { name, issuer, origin, authorities, plain_http, refresh: _, cooldown: _, max_stale: _ } = self;
+        let place = (name, issuer, origin) == (&other.name, &other.issuer, &other.origin);
+        // Keys that came by a way that is trusted no longer must not stay.
+        place && (authorities, plain_http) == (&other.authorities, &other.plain_http)
+    }
+
     /// Fetches the keys once. The set has at least one usable key.
     ///
     /// # Errors

@@ -12,17 +12,15 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::link::{Link, State, Tracked, Turn};
-use crate::telemetry::Telemetry;
 use crate::telemetry::labels::ConnectionState;
+use crate::telemetry::ledger::Connections;
 use crate::telemetry::metrics::Held as Counted;
 
 /// Unused connections, the newest taken first: it is the least likely to be stale, and the old ones die of age.
 pub(super) struct Pool<B> {
     idle: Mutex<VecDeque<Kept<B>>>,
     bound: usize,
-    /// The upstream's place in the configuration.
-    upstream: usize,
-    telemetry: Arc<Telemetry>,
+    counts: Option<Connections>,
 }
 
 struct Kept<B> {
@@ -37,12 +35,12 @@ struct Held<B> {
 }
 
 impl<B> Pool<B> {
-    pub(super) fn new(bound: usize, upstream: usize, telemetry: Arc<Telemetry>) -> Self {
-        Self { idle: Mutex::new(VecDeque::new()), bound, upstream, telemetry }
+    pub(super) fn new(bound: usize, counts: Option<Connections>) -> Self {
+        Self { idle: Mutex::new(VecDeque::new()), bound, counts }
     }
 
     fn counted(&self, state: ConnectionState) -> Option<Counted> {
-        self.telemetry.metrics.upstream_connection(self.upstream, state)
+        self.counts.as_ref().map(|counts| counts.count(state))
     }
 
     fn idle(&self) -> MutexGuard<'_, VecDeque<Kept<B>>> {

@@ -10,8 +10,7 @@ use bearward::gateway::request_body::Pace;
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::{self, metrics};
 use bearward::telemetry::Telemetry;
-use bearward::telemetry::access::{AccessLog, Refused, Settings};
-use bearward::telemetry::log::Format;
+use bearward::telemetry::access::AccessLog;
 use tokio::runtime::Handle;
 
 /// A running gateway. Dropped, it stops at once.
@@ -53,22 +52,18 @@ impl Served {
 
     /// The same, with both.
     pub fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("bearward.toml");
-        std::fs::write(&path, toml).unwrap();
-        let loaded = Config::load(&path).unwrap_or_else(|report| panic!("{}", report.render(false)));
-        let mut config = loaded.config;
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.server.listen = vec![loopback];
-        config.admin.listen = loopback;
-        config.server.workers = 1;
+        let config = load(toml);
         let metrics = metrics(&config).unwrap();
         let lines = Kept::default();
-        let settings = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
-        let access = AccessLog::start(settings, lines.clone(), metrics.access_lines_dropped()).unwrap();
-        let telemetry = Telemetry { metrics, access: Some(access) };
+        let access = AccessLog::start(lines.clone(), metrics.access_lines_dropped()).unwrap();
+        let telemetry = Telemetry { metrics, access: Some(access), log: None };
         let server = assembly::Served::start(config, telemetry, clock, pace, &Handle::current()).unwrap();
         Self { server, lines }
+    }
+
+    /// Takes another configuration into force.
+    pub fn adopt(&self, toml: &str) {
+        self.server.adopt(load(toml));
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -82,6 +77,11 @@ impl Served {
     /// What all workers share.
     pub fn shared(&self) -> &bearward::gateway::Shared {
         self.server.shared()
+    }
+
+    /// The configuration in force.
+    pub fn in_force(&self) -> std::sync::Arc<bearward::gateway::InForce> {
+        self.server.in_force()
     }
 
     /// The access lines of the requests that are counted by now.
@@ -115,4 +115,18 @@ impl Served {
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(line.parse().unwrap())
     }
+}
+
+/// The configuration of this text, for one worker on free addresses of loopback.
+fn load(toml: &str) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bearward.toml");
+    std::fs::write(&path, toml).unwrap();
+    let loaded = Config::load(&path).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    let mut config = loaded.config;
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.server.listen = vec![loopback];
+    config.admin.listen = loopback;
+    config.server.workers = 1;
+    config
 }

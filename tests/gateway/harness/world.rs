@@ -55,7 +55,8 @@ impl World {
         Self::began(issuer, "", &Self::usual("")).await
     }
 
-    fn usual(sections: &str) -> String {
+    /// The sections of the usual routes and their policy, and further ones.
+    pub fn usual(sections: &str) -> String {
         format!(
             "[[routes]]\nname = \"usual\"\npath = \"/*\"\nupstream = \"api\"\npolicy = \"usual\"\n\n\
              [policies.usual]\naudience = [\"{AUDIENCE}\"]\nscopes = [\"read\"]\n\n\
@@ -78,17 +79,17 @@ impl World {
 
     async fn began(issuer: Issuer, issuer_lines: &str, sections: &str) -> Self {
         let upstream = Upstream::start().await;
-        let toml = format!(
-            "[issuers.main]\nissuer = \"{}\"\n{issuer_lines}\n\n\
-             [upstreams.api]\nurl = \"{}\"\nidentity_headers = {{ x-user = \"sub\", x-scope = \"scope\" }}\n\n{sections}",
-            issuer.url(),
-            upstream.url()
-        );
+        let toml = toml(&issuer, &upstream, issuer_lines, sections);
         // A whole second, so that expiry can be met exactly.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now));
         let gateway = Served::timed(&toml, clock);
         Self { issuer, upstream, gateway, key: Key::rsa(KID), hands, now }
+    }
+
+    /// Takes another configuration into force: the issuer `main` with further lines, the upstream `api` and these sections.
+    pub fn reroute(&self, issuer_lines: &str, sections: &str) {
+        self.gateway.adopt(&toml(&self.issuer, &self.upstream, issuer_lines, sections));
     }
 
     /// The gateway's time at its start, in seconds since 1970.
@@ -157,6 +158,15 @@ impl World {
         let answer = self.get(&self.token()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
+}
+
+fn toml(issuer: &Issuer, upstream: &Upstream, issuer_lines: &str, sections: &str) -> String {
+    format!(
+        "[issuers.main]\nissuer = \"{}\"\n{issuer_lines}\n\n\
+         [upstreams.api]\nurl = \"{}\"\nidentity_headers = {{ x-user = \"sub\", x-scope = \"scope\" }}\n\n{sections}",
+        issuer.url(),
+        upstream.url()
+    )
 }
 
 /// `base` with the members of `changes` set, or removed where they are null.

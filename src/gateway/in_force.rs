@@ -1,0 +1,172 @@
+//! A configuration in force, with all that belongs to it alone.
+//!
+//! A request is decided under one of these from its head to the end of its answer, whatever is taken into force meanwhile.
+//! What two configurations have in common (key sets, connections) is handed from one to the next; the rest of the old
+//! one goes with its last request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::shared::Shared;
+use crate::config::{Config, KeySource as ConfiguredSource, LogFormat, LogLevel, RefusalLog};
+use crate::policy::Rules;
+use crate::policy::issuer::IssuerId;
+use crate::remote::http::PlainHttp;
+use crate::remote::jwks::KeySets;
+use crate::remote::jwks::source::{KeySource, Origin};
+use crate::telemetry::access::{Refused, Settings};
+use crate::telemetry::labels::Labels;
+use crate::telemetry::ledger::Ledger;
+use crate::telemetry::log::{Format, Level};
+
+/// A configuration in force.
+pub struct InForce {
+    config: Config,
+    identity_names: Vec<HeaderName>,
+    keys: KeySets,
+    ledger: Ledger,
+}
+
+/// How ready an issuer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerReadiness {
+    /// Its configured name.
+    pub name: String,
+    /// Whether its keys were ever seen, or none are needed.
+    pub seen: bool,
+    /// Whether the gateway is unready until they were.
+    pub required: bool,
+}
+
+impl InForce {
+    /// Takes a configuration into force after `before`: begins to fetch the keys that are new, and says in the metrics which
+    /// configuration it is.
+    pub(super) fn new(config: Config, shared: &Shared, before: Option<&Self>) -> Self {
+        let telemetry = shared.telemetry();
+        let ledger = ledger(&config, telemetry);
+        let sources = (0..config.issuers.len()).map(|index| key_source(&config, IssuerId(index))).collect();
+        let keys = KeySets::start(sources, shared.fetching(), before.map(|before| &before.keys));
+        telemetry.metrics.config_in_force(&config.hash);
+        if let Some(log) = &telemetry.log {
+            log.adopt(log_format(&config), log_level(&config));
+        }
+        Self { identity_names: identity_names(&config), config, keys, ledger }
+    }
+
+    /// What the file says.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What requests are judged by.
+    pub fn rules(&self) -> &Rules {
+        &self.config.rules
+    }
+
+    /// The issuers' keys.
+    pub fn keys(&self) -> &KeySets {
+        &self.keys
+    }
+
+    /// Where outcomes go.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// How ready each issuer is.
+    pub fn readiness(&self) -> Vec<IssuerReadiness> {
+        let issuers = self.config.issuers.iter().enumerate();
+        issuers
+            .map(|(index, issuer)| IssuerReadiness {
+                name: issuer.name.clone(),
+                seen: self.keys.seen(IssuerId(index)),
+                required: issuer.required_for_ready,
+            })
+            .collect()
+    }
+
+    /// Every identity header that any route sets: a client's copies of all of them are removed on every route.
+    pub(super) fn identity_names(&self) -> &[HeaderName] {
+        &self.identity_names
+    }
+
+    /// Whether a peer's `Forwarded` and `X-Forwarded-*` are believed.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.config.server.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The form of every line that this configuration wants.
+pub fn log_format(config: &Config) -> Format {
+    match config.log.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Text => Format::Text,
+    }
+}
+
+/// The least severe message that this configuration wants.
+pub fn log_level(config: &Config) -> Level {
+    match config.log.level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Trace => Level::Trace,
+    }
+}
+
+fn ledger(config: &Config, telemetry: &Arc<crate::telemetry::Telemetry>) -> Ledger {
+    let access = config.log.access;
+    let lines = Settings {
+        format: log_format(config),
+        sample: access.sample,
+        refused: match access.refused {
+            RefusalLog::All => Refused::All,
+            RefusalLog::Sample => Refused::Sampled,
+        },
+    };
+    let labels = Labels {
+        routes: &names(config.rules.routes.routes(), |route| &route.name),
+        issuers: &names(&config.rules.issuers, |issuer| &issuer.name),
+        upstreams: &names(&config.upstreams, |upstream| &upstream.name),
+    };
+    Ledger::open(telemetry, &labels, lines)
+}
+
+fn names<T>(all: &[T], name: impl Fn(&T) -> &String) -> Vec<&str> {
+    all.iter().map(|one| name(one).as_str()).collect()
+}
+
+fn identity_names(config: &Config) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = config
+        .upstreams
+        .iter()
+        .flat_map(|upstream| upstream.identity_headers.iter().map(|header| header.name.clone()))
+        .collect();
+    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    names
+}
+
+/// Where an issuer's keys come from; none where it signs with a secret.
+pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
+    let issuer = config.issuers.get(id.0)?;
+    let origin = match &issuer.keys {
+        ConfiguredSource::Discovery(url) => Origin::Discovery(url.clone()),
+        ConfiguredSource::Uri(url) => Origin::Uri(url.clone()),
+        ConfiguredSource::File { path, .. } => Origin::File(path.clone()),
+        ConfiguredSource::Secret => return None,
+    };
+    Some(KeySource {
+        name: issuer.name.clone(),
+        issuer: config.rules.issuers.get(id.0)?.spellings.first()?.clone(),
+        origin,
+        authorities: issuer.authorities.clone(),
+        plain_http: if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback },
+        refresh: issuer.refresh,
+        cooldown: issuer.cooldown,
+        max_stale: issuer.max_stale,
+    })
+}

@@ -1,0 +1,229 @@
+//! Where the requests of one configuration are recorded: under the names that it gives, and in the lines that it wants.
+//!
+//! Routes, issuers and upstreams are told by their place in the configuration. Recording a request takes atomics only,
+//! once its series exist; a route that is never called costs 16 bytes. Two configurations that give one name count in
+//! one series.
+
+use std::sync::{Arc, OnceLock};
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::access::Settings;
+use super::families::Families;
+use super::labels::{ConnectionState, Labels, METHODS, NONE, method_index, status_label};
+use super::metrics::Held;
+use super::names::Name;
+use super::series::Chain;
+use super::{Outcome, Telemetry};
+use crate::policy::reject::Code;
+
+/// The records of one configuration. The newest one is that in force.
+pub struct Ledger {
+    telemetry: Arc<Telemetry>,
+    lines: Settings,
+    /// All that follow.
+    names: Vec<Name>,
+    route_names: Vec<String>,
+    issuer_names: Vec<String>,
+    upstream_names: Vec<String>,
+    /// One place per route, and a last one for requests without a route.
+    routes: Box<[OnceLock<Box<RouteSeries>>]>,
+    upstreams: Box<[UpstreamSeries]>,
+}
+
+/// What one route has recorded so far.
+struct RouteSeries {
+    /// By method, then by status and who answered.
+    requests: [Chain<IntCounter>; METHODS.len()],
+    /// By issuer (the last place: none), then by decision.
+    decisions: Box<[Chain<IntCounter>]>,
+    /// By code.
+    shadow_refusals: Chain<IntCounter>,
+    duration: Histogram,
+    overhead: Histogram,
+}
+
+struct UpstreamSeries {
+    duration: Histogram,
+    errors: Chain<IntCounter>,
+    connections: Connections,
+}
+
+/// The counts of the connections to one upstream. Clones are of the same counts.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    idle: IntGauge,
+    active: IntGauge,
+}
+
+impl Connections {
+    /// Counts a connection for as long as it is in that state.
+    pub fn count(&self, state: ConnectionState) -> Held {
+        Held::new(match state {
+            ConnectionState::Idle => &self.idle,
+            ConnectionState::Active => &self.active,
+        })
+    }
+}
+
+impl Ledger {
+    /// Begins to record under these names, which are the configuration's from now on.
+    pub fn open(telemetry: &Arc<Telemetry>, labels: &Labels<'_>, lines: Settings) -> Self {
+        let names = names(labels);
+        // Before any series is made: what is in force is not forgotten.
+        telemetry.metrics.names_enter(&names);
+        let families = &telemetry.metrics.families;
+        // What an alert asks about is there from the start, at zero.
+        for name in labels.issuers {
+            families.jwks_keys.with_label_values(&[*name]);
+        }
+        Self {
+            telemetry: Arc::clone(telemetry),
+            lines,
+            names,
+            route_names: owned(labels.routes),
+            issuer_names: owned(labels.issuers),
+            upstream_names: owned(labels.upstreams),
+            routes: (0..=labels.routes.len()).map(|_| OnceLock::new()).collect(),
+            upstreams: labels.upstreams.iter().map(|name| UpstreamSeries::new(families, name)).collect(),
+        }
+    }
+
+    /// The process's telemetry.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// The name of a route.
+    pub(super) fn route_name(&self, route: Option<usize>) -> Option<&str> {
+        name(&self.route_names, route)
+    }
+
+    /// The name of an issuer.
+    pub(super) fn issuer_name(&self, issuer: Option<usize>) -> Option<&str> {
+        name(&self.issuer_names, issuer)
+    }
+
+    /// Counts a finished request and writes its line, where it is wanted.
+    pub(super) fn record(&self, outcome: &Outcome) {
+        self.count(outcome);
+        if let Some(access) = &self.telemetry.access {
+            access.record(outcome, self.lines, self);
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let route = self.route(outcome.route);
+        let name = self.route_name(outcome.route).unwrap_or(NONE);
+        self.request_series(route, name, outcome).inc();
+        self.decision_series(route, name, outcome).inc();
+
+        let in_upstream = outcome.visit.map(|visit| visit.time).unwrap_or_default();
+        route.duration.observe(outcome.duration.as_secs_f64());
+        route.overhead.observe(outcome.duration.saturating_sub(in_upstream).as_secs_f64());
+
+        if let Some(visit) = outcome.visit
+            && let Some(upstream) = self.upstreams.get(visit.upstream)
+        {
+            upstream.duration.observe(visit.time.as_secs_f64());
+            if let Some(code @ (Code::UpstreamUnreachable | Code::UpstreamMalformed | Code::UpstreamTimeout)) =
+                outcome.failure
+            {
+                let labels = [&*self.upstream_names[visit.upstream], code.facts().name];
+                upstream
+                    .errors
+                    .series(code as u16, || self.families().upstream_errors.with_label_values(&labels))
+                    .inc();
+            }
+        }
+    }
+
+    fn request_series<'a>(&self, route: &'a RouteSeries, name: &str, outcome: &Outcome) -> &'a IntCounter {
+        let method = method_index(&outcome.method);
+        let (status, status_text) = status_label(outcome.status);
+        // Statuses are below 1000, so that one more digit tells who answered.
+        let key = status * 10 + outcome.by as u16;
+        route.requests[method].series(key, || {
+            let labels = [name, METHODS[method], status_text, outcome.by.label()];
+            self.families().requests.with_label_values(&labels)
+        })
+    }
+
+    fn decision_series<'a>(&self, route: &'a RouteSeries, name: &str, outcome: &Outcome) -> &'a IntCounter {
+        let none = self.issuer_names.len();
+        let issuer = outcome.issuer.filter(|issuer| *issuer < none).unwrap_or(none);
+        route.decisions[issuer].series(outcome.decision.key(), || {
+            let issuer = self.issuer_name(outcome.issuer).unwrap_or(NONE);
+            self.families().decisions.with_label_values(&[name, issuer, outcome.decision.label()])
+        })
+    }
+
+    fn route(&self, route: Option<usize>) -> &RouteSeries {
+        let none = self.route_names.len();
+        let index = route.filter(|route| *route < none).unwrap_or(none);
+        self.routes[index].get_or_init(|| {
+            let name = self.route_name(route).unwrap_or(NONE);
+            Box::new(RouteSeries {
+                requests: [const { Chain::new() }; METHODS.len()],
+                decisions: (0..=self.issuer_names.len()).map(|_| Chain::new()).collect(),
+                shadow_refusals: Chain::new(),
+                duration: self.families().request_duration.with_label_values(&[name]),
+                overhead: self.families().overhead.with_label_values(&[name]),
+            })
+        })
+    }
+
+    /// The counts of the connections to an upstream.
+    pub fn connections(&self, upstream: usize) -> Option<&Connections> {
+        self.upstreams.get(upstream).map(|upstream| &upstream.connections)
+    }
+
+    /// Counts a request that was permitted by an ID token, where the issuer's `accept_id_tokens` lets it.
+    pub fn id_token_accepted(&self, route: Option<usize>, issuer: Option<usize>) {
+        let (route, issuer) = (self.route_name(route).unwrap_or(NONE), self.issuer_name(issuer).unwrap_or(NONE));
+        self.families().id_tokens_accepted.with_label_values(&[route, issuer]).inc();
+    }
+
+    /// Counts a request that was let through in shadow mode, and would else have been refused with this code.
+    pub fn shadow_refused(&self, route: Option<usize>, code: Code) {
+        let name = self.route_name(route).unwrap_or(NONE);
+        let made = || self.families().shadow_refusals.with_label_values(&[name, code.facts().name]);
+        self.route(route).shadow_refusals.series(code as u16, made).inc();
+    }
+
+    fn families(&self) -> &Families {
+        &self.telemetry.metrics.families
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.telemetry.metrics.names_leave(&self.names);
+    }
+}
+
+impl UpstreamSeries {
+    fn new(families: &Families, name: &str) -> Self {
+        let state = |state: ConnectionState| families.upstream_connections.with_label_values(&[name, state.label()]);
+        Self {
+            duration: families.upstream_duration.with_label_values(&[name]),
+            errors: Chain::new(),
+            connections: Connections { idle: state(ConnectionState::Idle), active: state(ConnectionState::Active) },
+        }
+    }
+}
+
+fn names(labels: &Labels<'_>) -> Vec<Name> {
+    let routes = labels.routes.iter().map(|name| Name::route(name));
+    let issuers = labels.issuers.iter().map(|name| Name::issuer(name));
+    let upstreams = labels.upstreams.iter().map(|name| Name::upstream(name));
+    routes.chain(issuers).chain(upstreams).collect()
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn name(names: &[String], index: Option<usize>) -> Option<&str> {
+    names.get(index?).map(String::as_str)
+}
