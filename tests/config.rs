@@ -14,40 +14,12 @@ use bearward::config::{Authorization, Config, KeySource, LogFormat, LogLevel, Re
 use bearward::policy::issuer::IssuerId;
 use bearward::policy::route::Access;
 
-/// A public key (RFC 7517 appendix A.1).
-const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
-"y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","kid":"1"}]}"#;
+use directory::directory;
 
-/// A directory with the files that the configurations name, which is where they are checked.
-fn directory() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, mode: u32, bytes: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = directory.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    file("keys.json", 0o644, KEYS);
-    file("no-keys.json", 0o644, r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"}]}"#);
-    let mixed = KEYS.replace("{\"keys\":[", r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"old"},"#);
-    file("mixed-keys.json", 0o644, &mixed);
-    file("page.json", 0o644, "<html></html>");
-    file("ca.crt", 0o644, &authority());
-    file("no.crt", 0o644, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
-    file("half.crt", 0o644, "-----BEGIN CERTIFICATE-----\nAAAA\n");
-    file("other.crt", 0o644, &(authority() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
-    file("hmac.key", 0o440, &("k".repeat(64) + "\n"));
-    file("short.key", 0o440, &("k".repeat(31) + "\n"));
-    file("open.key", 0o644, &"k".repeat(64));
-    directory
-}
-
-/// The certificate of an authority, in PEM.
-fn authority() -> String {
-    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
-}
+#[path = "config/directory.rs"]
+mod directory;
+#[path = "config/schema.rs"]
+mod schema;
 
 /// What `check` says of a text, without the directory's name.
 fn checked(text: &str, json: bool) -> (u8, String, String) {
@@ -132,15 +104,19 @@ fn each_option_of_the_example_can_be_switched_on() {
     assert!(tried >= 40, "{tried} options");
 }
 
-#[test]
-fn all_options_of_the_example_can_be_switched_on_together() {
-    // Each of these stands instead of another that is switched on.
+/// The example with every option switched on, but for those that stand instead of another.
+fn whole_example() -> String {
     let instead = ["# hmac_secret", "# discriminator", "# uri", "# discovery_url"];
     let lines = example_lines().into_iter().map(|(line, is_option)| {
         let on = is_option && !instead.iter().any(|name| line.starts_with(name));
         if on { line[2..].to_owned() } else { line }
     });
-    let (code, out, err) = checked(&lines.collect::<Vec<_>>().join("\n"), false);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn all_options_of_the_example_can_be_switched_on_together() {
+    let (code, out, err) = checked(&whole_example(), false);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
 }
 

@@ -13,6 +13,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod run;
+pub mod schema;
 
 /// Lets a request through to your API only with a proven access token, and says why when it does not.
 #[derive(Debug, Parser)]
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Print the JSON Schema (draft-07) of the configuration file, for editors.
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         }
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Demo { dialect, check } => demo::run(dialect.as_deref(), check),
+        Command::Schema => schema::run(&mut io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
     }
 }
 

@@ -1,14 +1,15 @@
 //! What one declaration of an option is, and what is made of it.
 //!
 //! `options!` takes a table's options with their types, defaults and doc lines, and makes of it the raw mirror of that
-//! table (a [`Field`] per option), its reader, and the list that "did you mean", the example file and `check` use. There
-//! is no second list.
+//! table (a [`Field`] per option), its reader, its JSON Schema, and the list that "did you mean", the example file and
+//! `check` use. There is no second list.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Faults, Span};
 use super::nearest::suggest;
+use super::schema::Schema;
 
 /// A value of the file, with its place.
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
@@ -24,6 +25,8 @@ pub(super) struct Opt {
     pub(super) rule: Rule,
     /// The options inside, where it is a table.
     pub(super) inside: &'static [Opt],
+    /// The shape of its values.
+    pub(super) schema: fn() -> Schema,
 }
 
 /// What holds for an option that is not in the file. The texts are TOML, read by the same parser as the file.
@@ -60,6 +63,16 @@ impl Rule {
 }
 
 impl Opt {
+    /// A table that stands in no other.
+    pub(super) const fn root<T: Read>(name: &'static str) -> Self {
+        Self { name, doc: "", rule: Rule::Section, inside: T::OPTIONS, schema: T::schema }
+    }
+
+    /// Whether a table that lacks it is refused.
+    pub(super) fn is_required(&self) -> bool {
+        matches!(self.rule, Rule::Required(_))
+    }
+
     /// What to write, for a report.
     pub(super) fn help(&self) -> String {
         let name = self.name;
@@ -80,6 +93,9 @@ pub(super) trait Read: Sized {
     const EXPECTED: &'static str;
     /// The options inside, where it is a table of them.
     const OPTIONS: &'static [Opt] = &[];
+
+    /// The shape of its values, as JSON Schema says it.
+    fn schema() -> Schema;
 
     /// Reads the value of `opt`; `None` after adding to `faults` what is wrong with it.
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self>;
@@ -210,7 +226,12 @@ macro_rules! options {
                 doc: $doc,
                 rule: Rule::$Rule $(($text))?,
                 inside: <$T as $crate::config::declare::Read>::OPTIONS,
+                schema: <$T as $crate::config::declare::Read>::schema,
             }),+];
+
+            fn schema() -> $crate::config::schema::Schema {
+                $crate::config::schema::table(concat!($($about),+), Self::OPTIONS)
+            }
 
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 let entries = Entries::open(value, opt, Self::OPTIONS, faults)?;

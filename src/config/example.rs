@@ -11,7 +11,8 @@ const COLUMN: usize = 44;
 /// The text of `config.example.toml`.
 pub fn example() -> String {
     let mut text = String::from(
-        "# Every option, its default, and what it is for. What is commented out is the default; after \"off\" or \"default:\" it\n\
+        "#:schema ./config.schema.json\n\
+         # Every option, its default, and what it is for. What is commented out is the default; after \"off\" or \"default:\" it\n\
          # is an example. Durations: 250ms, 30s, 5m, 7d. Sizes: 16KiB, 1MiB. Paths are relative to this file.\n",
     );
     for option in File::OPTIONS {

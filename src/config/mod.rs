@@ -7,7 +7,7 @@
 //! read      how each type is read; units: durations and sizes
 //! build     raw -> Config: whether the values fit each other, and what policy says of them
 //! report    the problems as file:line:column, for people and machines
-//! example   config.example.toml; describe: the effective policy of every route
+//! example   config.example.toml; schema: config.schema.json; describe: the effective policy of every route
 //! ```
 //!
 //! A file that is wrong is refused whole, and every fault is reported at once: no step returns early, and an option that
@@ -25,6 +25,7 @@ mod nearest;
 mod options;
 mod read;
 mod report;
+mod schema;
 mod syntax;
 mod units;
 mod upstream_address;
@@ -33,7 +34,7 @@ use std::path::Path;
 
 pub use self::authorities::Authorities;
 pub use self::certified::{Certified, CertifiedFault};
-use self::declare::{Opt, Read, Rule};
+use self::declare::{Opt, Read};
 pub use self::describe::Description;
 pub use self::example::example;
 use self::fault::Faults;
@@ -43,6 +44,7 @@ pub use self::model::{
     RefusalLog, Server, Upstream,
 };
 pub use self::report::Report;
+pub use self::schema::schema;
 
 /// A configuration that can be used.
 #[derive(Debug)]
@@ -89,7 +91,7 @@ pub fn is_loopback(url: &url::Url) -> bool {
 /// The whole way from text to model. Nothing here stops at a fault.
 fn read(source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
     let (document, broken) = syntax::parse(source);
-    let root = Opt { name: "", doc: "", rule: Rule::Section, inside: options::File::OPTIONS };
+    let root = Opt::root::<options::File>("");
     let config =
         options::File::read(&document, &root, faults).and_then(|file| build::config(&file, source, directory, faults));
     broken.merge_into(source, faults);

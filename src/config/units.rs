@@ -49,6 +49,16 @@ pub(super) fn size_limit(text: &str) -> Result<SizeLimit, Wrong> {
         .map_err(|wrong| Wrong::new(wrong.what, format!("{}, or \"none\" for no limit", wrong.help)))
 }
 
+/// What a duration looks like, as a regular expression.
+pub(super) fn duration_pattern() -> String {
+    pattern(TIMES)
+}
+
+/// What a size looks like, as a regular expression.
+pub(super) fn size_pattern() -> String {
+    pattern(SIZES)
+}
+
 /// Writes a duration in the largest unit that holds it whole.
 pub(super) fn duration_text(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -58,6 +68,11 @@ pub(super) fn duration_text(duration: Duration) -> String {
 /// Writes a size in the largest unit that holds it whole.
 pub(super) fn size_text(bytes: u64) -> String {
     text(bytes, SIZES)
+}
+
+fn pattern(units: &[(&str, u64)]) -> String {
+    let units: Vec<_> = units.iter().map(|(name, _)| *name).collect();
+    format!("^[0-9]+({})$", units.join("|"))
 }
 
 fn amount(text: &str, units: &[(&str, u64)]) -> Option<u64> {

@@ -12,7 +12,7 @@ fn the_version_is_the_crates() {
 fn help_names_every_command_and_its_options() {
     let done = bearward(&["--help"]);
     assert_eq!((done.code, done.err.as_str()), (0, ""));
-    for command in ["run", "check", "explain", "demo"] {
+    for command in ["run", "check", "explain", "demo", "schema"] {
         assert!(done.out.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{}", done.out);
     }
     for (command, options) in [
@@ -49,6 +49,13 @@ fn wrong_usage_is_told_with_exit_code_2() {
     }
     let done = bearward(&["demo", "--dialect", "nonsense"]);
     assert!(done.err.contains("\"nonsense\"") && done.err.contains("auth0"), "{}", done.err);
+}
+
+#[test]
+fn the_schema_is_the_one_that_is_kept() {
+    let done = bearward(&["schema"]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    assert_eq!(done.out, include_str!("../../config.schema.json"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::positive;
-use crate::config::declare::{Opt, Read, Rule};
+use crate::config::declare::{Opt, Read};
 use crate::config::fault::{Faults, Span};
 use crate::config::model::Upstream;
 use crate::config::nearest::suggest;
@@ -68,7 +68,7 @@ impl<'r> Upstreams<'r> {
 fn by_url(url: &str, span: &Span, faults: &mut Faults) -> Option<options::Upstream> {
     let mut table = DeTable::new();
     table.insert(Spanned::new(span.clone(), "url".into()), Spanned::new(span.clone(), DeValue::String(url.into())));
-    let opt = Opt { name: "upstream", doc: "", rule: Rule::Section, inside: options::Upstream::OPTIONS };
+    let opt = Opt::root::<options::Upstream>("upstream");
     options::Upstream::read(&Spanned::new(span.clone(), DeValue::Table(table)), &opt, faults)
 }
 

@@ -11,6 +11,7 @@ use super::string;
 use crate::config::declare::{Opt, Read, Value};
 use crate::config::fault::{Faults, Wrong};
 use crate::config::nearest::suggest;
+use crate::config::schema::{self, Schema};
 use crate::config::units::{self, Size, SizeLimit};
 use crate::config::upstream_address::Address;
 use crate::policy::jwt::Algorithm;
@@ -20,11 +21,15 @@ use crate::policy::route::{HostPattern, RoutePattern};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct Text(pub(in crate::config) String);
 
-/// Declares the types that are a string of a form.
+/// Declares the types that are a string of a form: what the file must say, for people and as JSON Schema, and how that is
+/// read.
 macro_rules! strings {
-    ($($T:ty = $expected:literal, $parse:expr;)+) => { $(
+    ($($T:ty = $expected:literal, $schema:expr, $parse:expr;)+) => { $(
         impl Read for $T {
             const EXPECTED: &'static str = $expected;
+            fn schema() -> Schema {
+                $schema
+            }
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 let text = string(value, opt, Self::EXPECTED, faults)?;
                 if text.contains("://") && text.contains('@') || text.contains(PRIVATE_KEY) {
@@ -38,23 +43,25 @@ macro_rules! strings {
 }
 
 strings! {
-    Text = "a string", text;
-    Duration = "a duration such as \"30s\"", units::duration;
-    Size = "a size such as \"16KiB\"", units::size;
-    SizeLimit = "a size such as \"16KiB\", or \"none\"", units::size_limit;
-    SocketAddr = "an address and a port such as \"0.0.0.0:8080\"", socket;
-    IpNet = "a network such as \"10.0.0.0/8\"", network;
-    Url = "an http:// or https:// URL", url;
-    Address = "an http:// URL", Address::parse;
-    Algorithm = "the name of a signature algorithm", algorithm;
-    Method = "a method such as \"GET\"", method;
-    HostPattern = "a host such as \"api.example.com\" or \"*.example.com\"", |text| {
+    Text = "a string", schema::text(r"^\S(.*\S)?$"), text;
+    Duration = "a duration such as \"30s\"", schema::text(&units::duration_pattern()), units::duration;
+    Size = "a size such as \"16KiB\"", schema::text(&units::size_pattern()), units::size;
+    SizeLimit = "a size such as \"16KiB\", or \"none\"",
+        schema::either([Size::schema(), schema::words(["none"])]), units::size_limit;
+    SocketAddr = "an address and a port such as \"0.0.0.0:8080\"", schema::text("^.+:[0-9]{1,5}$"), socket;
+    IpNet = "a network such as \"10.0.0.0/8\"", schema::text("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"), network;
+    Url = "an http:// or https:// URL", schema::text("^https?://"), url;
+    Address = "an http:// URL", schema::text("^http://"), Address::parse;
+    Algorithm = "the name of a signature algorithm",
+        schema::words(Self::ALL.iter().map(|algorithm| algorithm.name())), algorithm;
+    Method = "a method such as \"GET\"", schema::text("^[A-Z-]+$"), method;
+    HostPattern = "a host such as \"api.example.com\" or \"*.example.com\"", schema::text(r"^\S+$"), |text| {
         HostPattern::parse(text).map_err(|why| Wrong::new(
             format!("`{text}` is not a host: {why}"),
             "write a host name without port, or `*.` and a domain: \"api.example.com\", \"*.example.com\"",
         ))
     };
-    RoutePattern = "a path such as \"/orders/*\"", |text| {
+    RoutePattern = "a path such as \"/orders/*\"", schema::text("^/"), |text| {
         RoutePattern::parse(text).map_err(|why| Wrong::new(
             format!("`{text}` is not a path pattern: {why}"),
             "write an exact path, with `{name}` for one segment, and `/*` at the end for all beneath: \"/orders/{id}/*\"",
@@ -68,6 +75,11 @@ pub(in crate::config) fn is_name(word: &str) -> bool {
     word != "none"
         && (1..=64).contains(&word.len())
         && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// The shape of a name, as JSON Schema says it.
+pub(in crate::config) fn name_schema() -> Schema {
+    serde_json::json!({ "pattern": "^[A-Za-z0-9_.-]{1,64}$", "not": { "const": "none" } })
 }
 
 /// What a name may be.

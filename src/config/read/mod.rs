@@ -7,10 +7,12 @@ mod forms;
 mod tables;
 mod words;
 
+use serde_json::json;
 use toml::de::DeValue;
 
 use super::declare::{Opt, Read, Value, mismatch};
 use super::fault::{Faults, Span};
+use super::schema::{self, Schema};
 
 pub(super) use self::forms::{NAME_HELP, Text, is_name};
 pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, PolicyChoice};
@@ -38,6 +40,10 @@ pub(super) struct Named<T>(pub(super) Vec<(At<String>, T)>);
 
 impl Read for bool {
     const EXPECTED: &'static str = "true or false";
+    fn schema() -> Schema {
+        json!({ "type": "boolean" })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let found = value.get_ref().as_bool();
         if found.is_none() {
@@ -49,6 +55,10 @@ impl Read for bool {
 
 impl Read for u32 {
     const EXPECTED: &'static str = "a whole number, 0 or more";
+    fn schema() -> Schema {
+        json!({ "type": "integer", "minimum": 0, "maximum": Self::MAX })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let DeValue::Integer(number) = value.get_ref() else {
             mismatch(value, opt, Self::EXPECTED, faults);
@@ -65,6 +75,10 @@ impl Read for u32 {
 
 impl Read for Share {
     const EXPECTED: &'static str = "a number from 0.0 to 1.0";
+    fn schema() -> Schema {
+        json!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let found = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
@@ -84,6 +98,10 @@ impl Read for Share {
 
 impl<T: Read> Read for At<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    fn schema() -> Schema {
+        T::schema()
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         T::read(value, opt, faults).map(|read| Self { value: read, span: value.span() })
     }
@@ -92,6 +110,10 @@ impl<T: Read> Read for At<T> {
 impl<T: Read> Read for Vec<T> {
     const EXPECTED: &'static str = "a list";
     const OPTIONS: &'static [Opt] = T::OPTIONS;
+    fn schema() -> Schema {
+        json!({ "type": "array", "items": T::schema() })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let DeValue::Array(list) = value.get_ref() else {
             mismatch(value, opt, Self::EXPECTED, faults);
@@ -105,6 +127,10 @@ impl<T: Read> Read for Vec<T> {
 
 impl<T: Read> Read for OneOrMany<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    fn schema() -> Schema {
+        schema::either([T::schema(), json!({ "type": "array", "items": T::schema(), "minItems": 1 })])
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         if !value.get_ref().is_array() {
             return At::read(value, opt, faults).map(|one| Self(vec![one]));
@@ -121,6 +147,10 @@ impl<T: Read> Read for OneOrMany<T> {
 impl<T: Read> Read for Named<T> {
     const EXPECTED: &'static str = "a table of tables";
     const OPTIONS: &'static [Opt] = T::OPTIONS;
+    fn schema() -> Schema {
+        json!({ "type": "object", "propertyNames": forms::name_schema(), "additionalProperties": T::schema() })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let mut entries = Vec::new();
         for (name, span, body) in members(value, opt, "a table per name", faults)? {

@@ -1,11 +1,13 @@
 //! Options of which the value is a table of its own kind: secrets, claims, identity headers, a route's policy.
 
+use serde_json::json;
 use toml::de::DeValue;
 
 use super::{At, members, string};
 use crate::config::declare::{Opt, Read, Value, mismatch};
 use crate::config::fault::{Faults, Span};
 use crate::config::options::{Policy, Secret};
+use crate::config::schema::{self, Schema};
 use crate::policy::claims::ClaimPath;
 use crate::policy::permit::{Requirement, Scalar};
 
@@ -35,6 +37,13 @@ pub(in crate::config) enum PolicyChoice {
 impl Read for Hidden {
     const EXPECTED: &'static str = "a table that names a file or an environment variable";
     const OPTIONS: &'static [Opt] = Secret::OPTIONS;
+    fn schema() -> Schema {
+        let mut schema = Secret::schema();
+        schema["minProperties"] = json!(1);
+        schema["maxProperties"] = json!(1);
+        schema
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let Some(table) = value.get_ref().as_table() else {
             faults.mask(&value.span());
@@ -62,6 +71,11 @@ impl Read for Hidden {
 
 impl Read for PolicyChoice {
     const EXPECTED: &'static str = "the name of a policy, a list of names, \"public\", or an inline table";
+    fn schema() -> Schema {
+        let name = json!({ "type": "string" });
+        schema::either([name.clone(), json!({ "type": "array", "items": name, "minItems": 1 }), Policy::schema()])
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         match value.get_ref() {
             DeValue::Table(_) => {
@@ -107,6 +121,11 @@ fn several(names: &[Value<'_>], value: &Value<'_>, opt: &Opt, faults: &mut Fault
 
 impl Read for ForwardedClaims {
     const EXPECTED: &'static str = "a table of header = claim";
+    fn schema() -> Schema {
+        let name = schema::text("^[A-Za-z0-9-]+$");
+        json!({ "type": "object", "propertyNames": name, "additionalProperties": ClaimPath::schema() })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let mut headers = Vec::new();
         for (header, span, claim) in members(value, opt, Self::EXPECTED, faults)? {
@@ -120,6 +139,10 @@ impl Read for ForwardedClaims {
 
 impl Read for ClaimPath {
     const EXPECTED: &'static str = "the name of a claim";
+    fn schema() -> Schema {
+        json!({ "type": "string", "minLength": 1 })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let text = string(value, opt, Self::EXPECTED, faults)?;
         claim_path(text, &value.span(), faults)
@@ -128,6 +151,12 @@ impl Read for ClaimPath {
 
 impl Read for ClaimRules {
     const EXPECTED: &'static str = "a table of claim = value, or claim = [values]";
+    fn schema() -> Schema {
+        let any_of = json!({ "type": "array", "items": Scalar::schema(), "minItems": 1 });
+        let rule = schema::either([Scalar::schema(), any_of]);
+        json!({ "type": "object", "propertyNames": ClaimPath::schema(), "additionalProperties": rule })
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let mut rules = Vec::new();
         for (claim, span, wanted) in members(value, opt, Self::EXPECTED, faults)? {
@@ -154,6 +183,10 @@ impl Read for ClaimRules {
 
 impl Read for Scalar {
     const EXPECTED: &'static str = "a string, a number, or true or false";
+    fn schema() -> Schema {
+        json!({ "type": ["string", "number", "boolean"] })
+    }
+
     fn read(value: &Value<'_>, _: &Opt, faults: &mut Faults) -> Option<Self> {
         let number = |text: &str| text.parse::<serde_json::Number>().ok().map(Self::Number);
         let found = match value.get_ref() {

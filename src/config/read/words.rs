@@ -4,6 +4,7 @@ use super::string;
 use crate::config::declare::{Opt, Read, Value};
 use crate::config::fault::Faults;
 use crate::config::nearest::suggest;
+use crate::config::schema::{self, Schema};
 use crate::policy::dialect::{Compare, DIALECTS, Dialect};
 use crate::policy::permit::Mode;
 
@@ -27,6 +28,9 @@ macro_rules! choices {
 
         impl Read for $Name {
             const EXPECTED: &'static str = "a string";
+            fn schema() -> Schema {
+                schema::words([$($word),+])
+            }
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 one_of(value, opt, &[$(($word, Self::$Variant)),+], faults)
             }
@@ -74,25 +78,45 @@ choices! {
     }
 }
 
+/// How a mark is compared, by its word.
+const COMPARISONS: [(&str, Compare); 4] = [
+    ("exact", Compare::Exact),
+    ("prefix", Compare::Prefix),
+    ("suffix", Compare::Suffix),
+    ("contains", Compare::Contains),
+];
+
 impl Read for Compare {
     const EXPECTED: &'static str = "a string";
+    fn schema() -> Schema {
+        schema::words(COMPARISONS.map(|(word, _)| word))
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
-        let words =
-            [("exact", Self::Exact), ("prefix", Self::Prefix), ("suffix", Self::Suffix), ("contains", Self::Contains)];
-        one_of(value, opt, &words, faults)
+        one_of(value, opt, &COMPARISONS, faults)
     }
 }
 
+/// The modes of a policy.
+const MODES: [Mode; 2] = [Mode::Enforce, Mode::Shadow];
+
 impl Read for Mode {
     const EXPECTED: &'static str = "a string";
+    fn schema() -> Schema {
+        schema::words(MODES.map(Mode::name))
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
-        let words = [Self::Enforce, Self::Shadow].map(|mode| (mode.name(), mode));
-        one_of(value, opt, &words, faults)
+        one_of(value, opt, &MODES.map(|mode| (mode.name(), mode)), faults)
     }
 }
 
 impl Read for DialectName {
     const EXPECTED: &'static str = "the name of a dialect";
+    fn schema() -> Schema {
+        schema::words(DIALECTS.iter().map(|dialect| dialect.name))
+    }
+
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let words: Vec<_> = DIALECTS.iter().map(|dialect| (dialect.name, Self(dialect))).collect();
         one_of(value, opt, &words, faults)
