@@ -1,7 +1,8 @@
 //! The command line: what was asked, and the exit code it ends with.
 //!
-//! 0: done (`explain`: permitted; `demo --check`: every outcome as it should be). 1: failed (`explain`: refused).
-//! 2: wrong usage or configuration. Reports go to standard output, messages to standard error.
+//! 0: done (`explain`: permitted; `inspect`: the signature holds; `demo --check`: every outcome as it should be).
+//! 1: failed (`explain`: refused). 2: wrong usage or configuration. Reports go to standard output, messages to standard
+//! error. Arguments are seen by every process of the machine, so a token among them is refused and not repeated.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -9,9 +10,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::inspect::InspectArguments;
+
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod inspect;
 pub mod run;
 pub mod schema;
 
@@ -37,6 +41,8 @@ enum Command {
     },
     /// Tell the decision on one request step by step. Exit code 0: permitted, 1: refused.
     Explain(ExplainArguments),
+    /// Tell what a token says and which kind it is, offline. Exit code 0: its signature holds, 1: else.
+    Inspect(InspectArguments),
     /// Run an embedded issuer, a sample API and the gateway, with ready-made curl lines for every outcome.
     Demo {
         /// How the issuer's tokens look: rfc9068 unless said; `--check` tries all.
@@ -84,6 +90,14 @@ pub struct ExplainArguments {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    if std::env::args_os().skip(1).any(|argument| holds_token(&argument.to_string_lossy())) {
+        // Before the parser, which repeats what it does not know.
+        complain(
+            "error: a token stands in the arguments, where other processes of this machine can read it\n\
+             help: put it into a file and name that, or pipe it in\n",
+        );
+        return ExitCode::from(WRONG);
+    }
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(file) => run::run(&file.config),
@@ -92,6 +106,7 @@ pub fn main() -> ExitCode {
             done.map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Demo { dialect, check } => demo::run(dialect.as_deref(), check),
         Command::Schema => schema::run(&mut io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
     }
@@ -108,4 +123,11 @@ fn colour_on_stderr() -> bool {
 /// Writes a message for people to standard error. Where that is closed there is nobody to tell.
 fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Whether a word of the argument looks like a JWT: its header begins with `{"`, and a second part follows.
+fn holds_token(argument: &str) -> bool {
+    let of_a_token = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    let mut words = argument.split(|char| !of_a_token(char));
+    words.any(|word| word.starts_with("eyJ") && word.contains('.') && word.len() > 20)
 }

@@ -78,6 +78,21 @@ impl Issuer {
     /// The longest leeway, in seconds.
     pub const MAX_LEEWAY: u64 = 300;
 
+    /// An issuer of which nothing is known but what the standards say of all: RFC 9068, public keys. It is called nothing.
+    pub fn general(name: String) -> Self {
+        Self {
+            name,
+            spellings: Vec::new(),
+            recognition: Recognition::Own(AccessIf::AtJwt),
+            algorithms: Algorithm::ASYMMETRIC.to_vec(),
+            leeway: 0,
+            accept_id_tokens: false,
+            scope_claim: None,
+            known_clients: Vec::new(),
+            hmac_secret: None,
+        }
+    }
+
     /// Whether `iss` is byte for byte one of this issuer's.
     pub fn is_called(&self, iss: &str) -> bool {
         self.spellings.iter().any(|spelling| spelling == iss)

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
+use serde_json::{Number, Value as Plain};
 
 /// One JSON value.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +141,20 @@ impl FromIterator<(String, Json)> for Object {
         let members: Vec<_> = members.into_iter().collect();
         let repeated = repeats(&members);
         Self { members, repeated }
+    }
+}
+
+impl From<&Json> for Plain {
+    /// For reports. Of members that are repeated the last one stays.
+    fn from(json: &Json) -> Self {
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(value) => Self::Number(value.clone()),
+            Json::String(value) => Self::String(value.clone()),
+            Json::Array(items) => items.iter().map(Self::from).collect(),
+            Json::Object(object) => object.iter().map(|(name, value)| (name.to_owned(), Self::from(value))).collect(),
+        }
     }
 }
 

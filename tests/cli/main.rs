@@ -14,6 +14,7 @@ mod general;
 #[allow(dead_code, reason = "it is the gateway's tests' own; some of it is for them alone")]
 #[path = "../gateway/harness/mod.rs"]
 mod harness;
+mod inspect;
 mod run;
 
 use std::io::Write as _;

@@ -1,0 +1,77 @@
+//! How an inspection is told: lines for people, or one JSON object.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::facts::{Fact, facts};
+use super::signature::{Signature, Trust};
+use super::text::{self, Fault};
+use super::unread::unread;
+use crate::policy::claims::NumericDate;
+use crate::policy::jwt::UnverifiedJwt;
+
+/// What was found out about a text that should hold a token.
+pub(super) struct Inspection {
+    /// What is wrong with the text.
+    faults: Vec<Fault>,
+    facts: Vec<Fact>,
+    signature: Signature,
+}
+
+impl Inspection {
+    /// Inspects a text at the time `now`.
+    pub(super) fn of(text: &str, trust: &Trust, now: NumericDate) -> Self {
+        let text::Found { token, faults } = text::find(text);
+        match UnverifiedJwt::parse(&token) {
+            Ok(jwt) => Self { faults, facts: facts(jwt.contents(), trust, now), signature: trust.check(jwt) },
+            Err(reject) => {
+                let (facts, why) = unread(&token, &reject);
+                Self { faults, facts, signature: Signature::Unchecked(why) }
+            }
+        }
+    }
+
+    /// Whether the signature was checked and holds.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.signature, Signature::Holds(_))
+    }
+
+    /// One object for machines: the facts by name, `text` for what is wrong with it, and `signature`.
+    pub(super) fn json(&self) -> Value {
+        let facts = self.facts.iter().map(|fact| (fact.name.replace(' ', "_"), fact.value.clone()));
+        let mut object: serde_json::Map<_, _> = facts.collect();
+        let faults = self.faults.iter().map(|fault| json!({ "what": fault.what(), "cure": fault.cure() }));
+        object.insert("text".to_owned(), faults.collect());
+        let signature = match &self.signature {
+            Signature::Holds(with) => json!({ "verified": true, "with": with }),
+            Signature::Fails(why) => json!({ "verified": false, "checked": true, "why": why.cause, "cure": why.cure }),
+            Signature::Unchecked(why) => {
+                json!({ "verified": false, "checked": false, "why": why.cause, "cure": why.cure })
+            }
+        };
+        object.insert("signature".to_owned(), signature);
+        Value::Object(object)
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.faults {
+            writeln!(f, "text        {}", fault.what())?;
+            writeln!(f, "            cure: {}", fault.cure())?;
+        }
+        for Fact { name, lines, .. } in &self.facts {
+            let mut name = *name;
+            for line in lines {
+                writeln!(f, "{name:<11} {line}")?;
+                name = "";
+            }
+        }
+        match &self.signature {
+            Signature::Holds(with) => writeln!(f, "\nthe signature holds, by {with}"),
+            Signature::Fails(why) => writeln!(f, "\nTHE SIGNATURE DOES NOT HOLD: {}\ncure: {}", why.cause, why.cure),
+            Signature::Unchecked(why) => writeln!(f, "\nNOT VERIFIED: {}\ncure: {}", why.cause, why.cure),
+        }
+    }
+}
