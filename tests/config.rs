@@ -275,9 +275,13 @@ fn a_file_that_cannot_be_read_is_reported() {
 
 #[test]
 fn no_report_repeats_a_secret() {
-    for (case, secret) in
-        [("secrets", "geheim"), ("unknown_keys", "s3cret"), ("upstreams", "password@"), ("syntax", "geheim")]
-    {
+    for (case, secret) in [
+        ("secrets", "geheim"),
+        ("unknown_keys", "s3cret"),
+        ("upstreams", "password@"),
+        ("syntax", "geheim"),
+        ("inline_key", "geheim"),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(case).with_extension("toml");
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains(secret));

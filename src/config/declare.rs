@@ -8,7 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Faults, Span};
-use super::nearest::suggest;
+use super::nearest::{likely, suggest, synonyms};
+use super::options::File;
 use super::schema::Schema;
 
 /// A value of the file, with its place.
@@ -141,8 +142,7 @@ impl<'v, 'i> Entries<'v, 'i> {
             if names_a_secret(name) {
                 faults.mask(&value.span());
             }
-            let known = options.iter().map(|option| option.name);
-            faults.fault(&key.span(), format!("unknown option `{name}`{}", inside(opt)), suggest(name, known));
+            faults.fault(&key.span(), format!("unknown option `{name}`{}", inside(opt)), instead(name, options));
         }
         Some(Self { table, span: value.span() })
     }
@@ -185,6 +185,50 @@ pub(super) fn mismatch(value: &Value<'_>, opt: &Opt, expected: &str, faults: &mu
         DeValue::Table(_) => "a table",
     };
     faults.fault(&value.span(), format!("`{}` must be {expected}, not {found}", opt.name), opt.help());
+}
+
+/// What to write instead of an unknown option: a likely one of this table, or where it belongs.
+fn instead(name: &str, options: &[Opt]) -> String {
+    let known: Vec<_> = options.iter().map(|option| option.name).collect();
+    let elsewhere = || {
+        let homes = homes_of(name).map(|homes| format!("it belongs in {homes}"));
+        homes.or_else(|| {
+            synonyms(name).find_map(|ours| {
+                let (_, option) = ours.split_once('.').unwrap_or(("", ours));
+                Some(format!("it is called `{option}`, and belongs in {}", homes_of(option)?))
+            })
+        })
+    };
+    let elsewhere = if likely(name, &known).is_none() { elsewhere() } else { None };
+    elsewhere.unwrap_or_else(|| suggest(name, known))
+}
+
+/// The tables that have an option of that name; none where they are so many that nobody is helped.
+fn homes_of(name: &str) -> Option<String> {
+    let homes = homes(name, File::OPTIONS, "");
+    (1..=3).contains(&homes.len()).then(|| homes.join(" or "))
+}
+
+/// The headers of the tables that have an option of that name.
+fn homes(name: &str, options: &[Opt], above: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for option in options {
+        let path = match option.rule {
+            Rule::Named(_) => format!("{above}{}.NAME", option.name),
+            Rule::Required(_)
+            | Rule::Default(_)
+            | Rule::Off(_)
+            | Rule::Usual(_)
+            | Rule::Inline
+            | Rule::Section
+            | Rule::Each => format!("{above}{}", option.name),
+        };
+        if option.inside.iter().any(|inside| inside.name == name) {
+            found.push(if matches!(option.rule, Rule::Each) { format!("`[[{path}]]`") } else { format!("`[{path}]`") });
+        }
+        found.extend(homes(name, option.inside, &format!("{path}.")));
+    }
+    found
 }
 
 fn listed(options: &[Opt]) -> String {

@@ -57,7 +57,10 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
+    #[cfg_attr(test, track_caller)]
     pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        #[cfg(test)]
+        sites::saw();
         Self { what: what.into(), help: help.into() }
     }
 }
@@ -72,11 +75,13 @@ pub(super) struct Faults {
 
 impl Faults {
     /// The file cannot be used because of this.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn fault(&mut self, span: &Span, what: impl Into<String>, help: impl Into<String>) -> &mut Problem {
         self.push(Severity::Fault, span, what.into(), help.into())
     }
 
     /// The file can be used, but this should be known.
+    #[cfg_attr(test, track_caller)]
     pub(super) fn warn(&mut self, span: &Span, what: impl Into<String>, help: impl Into<String>) -> &mut Problem {
         self.push(Severity::Warning, span, what.into(), help.into())
     }
@@ -86,9 +91,38 @@ impl Faults {
         self.masked.push(span.clone());
     }
 
+    #[cfg_attr(test, track_caller)]
     fn push(&mut self, severity: Severity, span: &Span, what: String, help: String) -> &mut Problem {
+        #[cfg(test)]
+        sites::saw();
         self.problems.push(Problem { severity, span: Some(span.clone()), what, help, also: Vec::new() });
         let last = self.problems.len() - 1;
         &mut self.problems[last]
+    }
+}
+
+/// The places in the source that reported something, for the test that holds the golden files against them.
+#[cfg(test)]
+pub(super) mod sites {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::panic::Location;
+
+    /// A file and a line.
+    pub(in crate::config) type Site = (String, u32);
+
+    thread_local! {
+        static SEEN: RefCell<BTreeSet<Site>> = RefCell::default();
+    }
+
+    #[track_caller]
+    pub(super) fn saw() {
+        let at = Location::caller();
+        SEEN.with_borrow_mut(|seen| seen.insert((at.file().to_owned(), at.line())));
+    }
+
+    /// What was seen on this thread so far.
+    pub(in crate::config) fn seen() -> BTreeSet<Site> {
+        SEEN.with_borrow(Clone::clone)
     }
 }

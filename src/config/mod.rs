@@ -20,6 +20,8 @@ mod declare;
 mod describe;
 mod example;
 mod fault;
+#[cfg(test)]
+mod golden;
 mod model;
 mod nearest;
 mod options;
