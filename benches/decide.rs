@@ -25,17 +25,19 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bearward::policy::claims::NumericDate;
+use bearward::policy::cors::CrossOrigin;
 use bearward::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
 use bearward::policy::dialect::Dialect;
 use bearward::policy::issuer::{Issuer, IssuerId, Recognition};
 use bearward::policy::jwk::JwkSet;
 use bearward::policy::jwt::{Algorithm, UnverifiedJwt};
+use bearward::policy::pattern::RoutePattern;
 use bearward::policy::permit::{Policy, Presented};
 use bearward::policy::policies::Policies;
 use bearward::policy::principal::Principal;
 use bearward::policy::reject::Reject;
 use bearward::policy::request::{HeadLimits, RequestView};
-use bearward::policy::route::{Access, Route, RoutePattern, RouteTable, UpstreamId};
+use bearward::policy::route::{Access, Route, RouteTable, UpstreamId};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
@@ -83,6 +85,10 @@ fn route(path: &str) -> Route {
         upstream: UpstreamId(0),
         identity_headers: Arc::new([]),
         keep_authorization: true,
+        upstream_host: None,
+        stripped: 0,
+        keeps_encoded_slash: false,
+        cross_origin: CrossOrigin::default(),
         body_bytes: None,
     }
 }

@@ -22,6 +22,7 @@ use crate::policy::decision::{AFTER_SIGNATURE, BEFORE_KEY, BY_POLICY, PolicyCase
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt::{Contents, UnverifiedJwt};
 use crate::policy::kind::{self, TokenKind};
+use crate::policy::permit::Preflighted;
 use crate::policy::policies::Policies;
 use crate::policy::reject::{Quoted, Reject, Step};
 use crate::policy::request::RequestView;
@@ -126,6 +127,14 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
     };
     let upstream = config.upstreams.get(route.upstream.0).map_or_else(String::new, |up| up.address.to_string());
     told.steps.passed(Step::Route, format!("{} ({}), to {upstream}", route.name, route.path));
+    if let Some(preflighted) = route.preflight(&view) {
+        let who = match preflighted {
+            Preflighted::Answered(_) => "the gateway",
+            Preflighted::Forwarded(_) => "the upstream",
+        };
+        told.steps.passed(Step::Credential, format!("none is looked at: it is a preflight, which {who} answers"));
+        return Ok(told);
+    }
     let policies = match &route.access {
         Access::Public => {
             told.steps.passed(Step::Credential, "the route is public: none is looked at".to_owned());

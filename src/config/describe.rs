@@ -7,8 +7,10 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use super::authorities::Authorities;
-use super::model::{Config, KeySource};
+use super::model::{Config, HostField, KeySource};
+use super::read::{EncodedSlash, PreflightRule};
 use super::units::{duration_text, size_text};
+use crate::policy::cors::{Cors, CrossOrigin, Origins};
 use crate::policy::permit::{Mode, Policy, Requirement, Scalar};
 use crate::policy::route::{Access, Route};
 
@@ -33,9 +35,23 @@ struct RouteLine {
     upstream: String,
     upstream_url: String,
     upstream_timeout: String,
+    host: &'static str,
     authorization: &'static str,
+    /// Empty: nothing is stripped.
+    strip_prefix: String,
+    encoded_slash: &'static str,
+    preflight: &'static str,
+    cors: Option<CorsLine>,
     identity_headers: Vec<(String, String)>,
     body_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct CorsLine {
+    origins: Vec<String>,
+    credentials: bool,
+    expose_headers: String,
+    max_age: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,7 +129,19 @@ impl Config {
             upstream: upstream.name.clone(),
             upstream_url: upstream.address.to_string(),
             upstream_timeout: duration_text(upstream.timeout),
+            host: upstream.host.name(),
             authorization: upstream.authorization.name(),
+            strip_prefix: route.path.literal_prefix(route.stripped),
+            encoded_slash: if route.keeps_encoded_slash { EncodedSlash::Keep } else { EncodedSlash::Refuse }.name(),
+            preflight: match &route.cross_origin {
+                CrossOrigin::Ignored => PreflightRule::Refuse.name(),
+                CrossOrigin::Answered(_) => "answer",
+                CrossOrigin::Forwarded => PreflightRule::Forward.name(),
+            },
+            cors: match &route.cross_origin {
+                CrossOrigin::Answered(cors) => Some(cors_line(cors)),
+                CrossOrigin::Ignored | CrossOrigin::Forwarded => None,
+            },
             identity_headers: route
                 .identity_headers
                 .iter()
@@ -136,6 +164,18 @@ impl Config {
             anonymous: policy.anonymous,
             mode: policy.mode.name(),
         }
+    }
+}
+
+fn cors_line(cors: &Cors) -> CorsLine {
+    CorsLine {
+        origins: match cors.origins() {
+            Origins::Any => vec!["*".to_owned()],
+            Origins::These(origins) => origins.clone(),
+        },
+        credentials: cors.credentials(),
+        expose_headers: cors.exposed().to_owned(),
+        max_age: duration_text(cors.max_age()),
     }
 }
 
@@ -177,10 +217,22 @@ impl fmt::Display for RouteLine {
         // An upstream that a route names by its URL is called that.
         let named = self.upstream != self.upstream_url;
         let url = if named { format!(" ({})", self.upstream_url) } else { String::new() };
+        let stripped =
+            if self.strip_prefix.is_empty() { String::new() } else { format!(", less {}", self.strip_prefix) };
+        let host = if self.host == HostField::Preserve.name() { "" } else { ", under its own Host" };
         let authorization = if self.authorization == "keep" { "" } else { ", without Authorization" };
-        line(f, "goes to", &format!("{}{url}{authorization}", self.upstream))?;
+        line(f, "goes to", &format!("{}{url}{stripped}{host}{authorization}", self.upstream))?;
         let headers: Vec<_> = self.identity_headers.iter().map(|(name, claim)| format!("{name} = {claim}")).collect();
         some(f, "tells it", &headers)?;
+        if self.encoded_slash == EncodedSlash::Keep.name() {
+            line(f, "slashes", "an encoded one stands within its segment, and goes on as it is")?;
+        }
+        if self.preflight == PreflightRule::Forward.name() {
+            line(f, "preflights", "go to it without a credential")?;
+        }
+        if let Some(cors) = &self.cors {
+            cors.fmt(f)?;
+        }
         if let Some(bytes) = self.body_bytes {
             line(f, "body", &format!("at most {}", size_text(bytes)))?;
         }
@@ -195,6 +247,20 @@ impl fmt::Display for RouteLine {
             }
         }
         f.write_char('\n')
+    }
+}
+
+impl fmt::Display for CorsLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cookies = if self.credentials { ", with cookies" } else { "" };
+        let pages = if self.origins == ["*"] {
+            "every page".to_owned()
+        } else {
+            format!("pages of {}", self.origins.join(", "))
+        };
+        line(f, "readable", &format!("by {pages}{cookies}"))?;
+        line(f, "exposes", &self.expose_headers)?;
+        line(f, "preflights", &format!("are answered here, for {}", self.max_age))
     }
 }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::authorities::Authorities;
-pub use super::read::{Authorization, LogFormat, LogLevel, RefusalLog};
+pub use super::read::{Authorization, HostField, LogFormat, LogLevel, RefusalLog};
 pub use super::upstream_address::Address;
 use crate::policy::Rules;
 use crate::policy::identity::IdentityHeader;
@@ -152,6 +152,8 @@ pub struct Upstream {
     pub timeout: Duration,
     /// To the connection.
     pub connect_timeout: Duration,
+    /// Which `Host` it gets.
+    pub host: HostField,
     /// What becomes of the client's `Authorization`.
     pub authorization: Authorization,
     /// The headers that tell it who calls.

@@ -6,22 +6,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use url::Url;
 
 use super::declare::{Entries, Opt, Rule, Value, options};
 use super::fault::Faults;
 use super::read::{
-    At, Authorization, ClaimRules, DialectName, ForwardedClaims, Hidden, LogFormat, LogLevel, Named, OneOrMany,
-    PolicyChoice, RefusalLog, Share, Text,
+    At, Authorization, ClaimRules, DialectName, EncodedSlash, ForwardedClaims, Hidden, HostField, LogFormat, LogLevel,
+    Named, OneOrMany, Origin, PolicyChoice, PreflightRule, RefusalLog, Share, Text,
 };
 use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
 use crate::policy::dialect::Compare;
 use crate::policy::jwt::Algorithm;
+use crate::policy::pattern::{HostPattern, RoutePattern};
 use crate::policy::permit::Mode;
-use crate::policy::route::{HostPattern, RoutePattern};
 
 options! {
     /// The whole file.
@@ -192,6 +192,8 @@ options! {
         timeout: Duration = Default(r#""30s""#);
         /// to the connection
         connect_timeout: Duration = Default(r#""2s""#);
+        /// the client's Host, or "upstream": its own
+        host: HostField = Default(r#""preserve""#);
         /// or "remove"
         authorization: Authorization = Default(r#""keep""#);
         /// header = claim; every spelling of them from a client is removed
@@ -232,7 +234,27 @@ options! {
         policy: PolicyChoice = Required(r#""read-orders""#);
         /// a name or a URL
         upstream: Text = Required(r#""orders""#);
+        /// literal segments at the path's beginning that the upstream does not get
+        strip_prefix: Text = Off(r#""/orders""#);
+        /// we answer preflights, and our refusals can be read cross-origin
+        cors: Cors = Off(r#"{ origins = ["https://app.example.com"], credentials = false, expose_headers = ["link"], max_age = "10m" }"#);
+        /// or "forward": real preflights go to an API that answers them itself
+        preflight: PreflightRule = Default(r#""refuse""#);
+        /// or "keep", where no narrower route lies beneath
+        encoded_slash: EncodedSlash = Default(r#""refuse""#);
         /// default: that of [server.limits]
         body_bytes: SizeLimit = Off(r#""10MiB""#);
+    }
+
+    /// `cors` of a route
+    struct Cors {
+        /// whose pages may read, as browsers write it; or "*" alone
+        origins: Vec<At<Origin>> = Required(r#"["https://app.example.com"]"#);
+        /// whether requests may bear cookies; not with "*"
+        credentials: bool = Default("false");
+        /// fields of the upstream's answers that scripts may read
+        expose_headers: Vec<At<HeaderName>> = Off(r#"["link"]"#);
+        /// how long a browser may keep the answer to a preflight
+        max_age: Duration = Default(r#""10m""#);
     }
 }

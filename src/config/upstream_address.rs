@@ -47,6 +47,11 @@ impl Address {
         self.port
     }
 
+    /// `host`, with the port where it is not the usual one: what it is called in `Host` (RFC 9110 section 7.2).
+    pub fn host_field(&self) -> String {
+        if self.port == 80 { self.host.clone() } else { self.authority() }
+    }
+
     /// `host:port`, as a resolver takes it.
     pub fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -74,6 +79,15 @@ mod tests {
             ("http://[::1]:3000", "http://[::1]:3000"),
         ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn the_usual_port_is_not_named() {
+        for (text, host) in
+            [("http://orders:8080", "orders:8080"), ("http://orders:80", "orders"), ("http://[::1]", "[::1]")]
+        {
+            assert_eq!(Address::parse(text).unwrap().host_field(), host);
         }
     }
 

@@ -1,6 +1,6 @@
 //! From a permit to the upstream's answer: rewrites the head, bounds the body, sends, and passes the answer back.
 //!
-//! The path that was decided on is the path that is sent, byte for byte. Framing is made anew: the length that the body
+//! The path that was decided on is the path that is sent, byte for byte, less `strip_prefix`. Framing is made anew: the length that the body
 //! really has, or chunks; never a length or a coding that a client wrote. Both bodies stream, each at the pace of its reader.
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRAILER, TRANSFER_ENCODING};
@@ -52,7 +52,7 @@ pub async fn forward(
     frame(&head.method, &mut head.headers, &body);
     let mut request = Request::new(body);
     *request.method_mut() = head.method;
-    *request.uri_mut() = origin_form(head.uri)?;
+    *request.uri_mut() = target(head.uri, route)?;
     *request.headers_mut() = head.headers;
 
     match upstreams.send(route.upstream, request).await {
@@ -86,8 +86,17 @@ fn frame(method: &Method, headers: &mut HeaderMap, body: &RequestBody) {
     }
 }
 
-/// The target as an origin server is asked for it (RFC 9112 section 3.2.1).
-fn origin_form(uri: Uri) -> Result<Uri, Reject> {
+/// The target as an origin server is asked for it (RFC 9112 section 3.2.1), by the path that the route's upstream gets.
+fn target(uri: Uri, route: &Route) -> Result<Uri, Reject> {
+    if route.stripped > 0 {
+        let path = route.sent_path(uri.path());
+        let target = match uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        // What was a target still is one without its first segments; the error only keeps this function total.
+        return target.parse().map_err(|_| Reject::Internal { why: "a stripped path is no target" });
+    }
     if uri.scheme().is_none() && uri.authority().is_none() {
         return Ok(uri);
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use super::authenticate::Claimed;
 use super::body::{Body, Ending};
 use super::respond::{Asked, refuse};
 use super::{Gateway, Peer};
+use crate::policy::cors::{self, CrossOrigin};
 use crate::policy::forwarded::{Hop, client_address};
 use crate::policy::permit::{Grounds, Permit};
 use crate::policy::principal::Principal;
@@ -37,7 +38,9 @@ pub(super) struct Journey {
     /// Its trace.
     pub(super) trace: Trace,
     /// The place of its route, once that was found.
-    pub(super) route: Option<usize>,
+    route: Option<usize>,
+    /// The origin of the page that asks, where the route says who may read its answers.
+    origin: Option<HeaderValue>,
     /// Whose token it bears, once that was found.
     pub(super) claimed: Claimed,
     /// The verdict, once it was given, and what came of it.
@@ -71,8 +74,28 @@ impl Journey {
             request_id: kept.unwrap_or_else(|| RequestId::made(random())),
             trace: Trace::of(headers, random()),
             route: None,
+            origin: None,
             claimed: Claimed::default(),
             verdict: None,
+        }
+    }
+
+    /// Notes the route that the request takes.
+    pub(super) fn takes(&mut self, index: usize, route: &Route, headers: &HeaderMap) {
+        self.route = Some(index);
+        if let CrossOrigin::Answered(_) = route.cross_origin {
+            self.origin = cors::origin(headers).cloned();
+        }
+    }
+
+    fn taken(&self) -> Option<&Route> {
+        self.gateway.in_force.rules().routes.routes().get(self.route?)
+    }
+
+    /// Says who may read the answer, where that is ours to say.
+    fn mark(&self, headers: &mut HeaderMap) {
+        if let Some(Route { cross_origin: CrossOrigin::Answered(cors), .. }) = self.taken() {
+            cors.mark(self.origin.as_ref(), headers);
         }
     }
 
@@ -101,9 +124,12 @@ impl Journey {
     }
 
     /// The answer as it goes out, watched to its end.
-    pub(super) fn passed(self, response: Response<Body>) -> Response<Body> {
+    pub(super) fn passed(self, mut response: Response<Body>) -> Response<Body> {
         let (decision, by) = match &self.verdict {
-            Some(verdict) => (verdict.decision, By::Upstream),
+            Some(verdict) => {
+                self.mark(response.headers_mut());
+                (verdict.decision, By::Upstream)
+            }
             None => (Decision::Anonymous, By::Gateway),
         };
         self.watch(response, decision, by, None)
@@ -111,11 +137,11 @@ impl Journey {
 
     /// The refusal as it goes out, watched to its end; the operator is told why.
     pub(super) fn refused(self, reject: &Reject) -> Response<Body> {
-        let Gateway { shared, in_force, .. } = &*self.gateway;
-        let route = self.route.and_then(|route| in_force.rules().routes.routes().get(route));
-        let route = route.map(|route| route.name.as_str());
+        let shared = &self.gateway.shared;
+        let route = self.taken().map(|route| route.name.as_str());
         shared.refusals().tell(reject, route, self.request_id.as_str(), shared.since_start());
-        let response = refuse(reject, self.asked, &self.request_id);
+        let mut response = refuse(reject, self.asked, &self.request_id);
+        self.mark(response.headers_mut());
         let (decision, failure) = match &self.verdict {
             Some(verdict) => (verdict.decision, Some(reject.code())),
             None => (Decision::Refused(reject.code()), None),

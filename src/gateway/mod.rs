@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! head, route                 policy, pure
+//! preflight                   policy, pure: where the route takes preflights, they are not judged
 //! authenticate                the credential, and the one step of the decision that may wait: for a key
 //! permit                      policy, pure; also what a refusal by a policy in shadow mode comes to
 //! forward                     takes the permit: there is no other way to an upstream
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use http::header::HeaderName;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::authenticate::authenticate;
@@ -26,7 +27,7 @@ use self::journey::Journey;
 use self::request_body::RequestBody;
 use crate::policy::claims::NumericDate;
 use crate::policy::headers::Onward;
-use crate::policy::permit::Permit;
+use crate::policy::permit::{Permit, Preflighted};
 use crate::policy::reject::Reject;
 use crate::policy::request::RequestView;
 use crate::policy::trace::X_REQUEST_ID;
@@ -101,18 +102,25 @@ impl Gateway {
         let rules = self.in_force.rules();
         let view = RequestView::new(request.method(), request.uri(), request.version(), request.headers(), rules.head)?;
         if view.asks_about_server() {
-            return Ok(no_content(journey));
+            return Ok(no_content(HeaderMap::new(), journey));
         }
         let (index, route) = rules.routes.find(&view)?;
-        journey.route = Some(index);
-        let now = NumericDate::from(self.shared.clock().wall());
-        let presented = authenticate(self, route, &view, now, &mut journey.claimed).await;
-        let permit = route.permit(presented)?;
+        journey.takes(index, route, request.headers());
+        let permit = match route.preflight(&view) {
+            Some(Preflighted::Answered(headers)) => return Ok(no_content(headers, journey)),
+            Some(Preflighted::Forwarded(permit)) => permit,
+            None => {
+                let now = NumericDate::from(self.shared.clock().wall());
+                let presented = authenticate(self, route, &view, now, &mut journey.claimed).await;
+                route.permit(presented)?
+            }
+        };
 
         let authority = view.authority().to_owned();
         let identity = identity(&permit)?;
         let onward = Onward {
             authority: &authority,
+            upstream_host: route.upstream_host.as_ref(),
             identity_names: self.in_force.identity_names(),
             identity: &identity,
             keep_authorization: route.keep_authorization,
@@ -139,10 +147,11 @@ fn identity(permit: &Permit<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Rejec
     Ok(identity)
 }
 
-/// The answer to `OPTIONS *`: the server is there (RFC 9110 section 9.3.7).
-fn no_content(journey: &Journey) -> Response<Body> {
+/// The answer to a preflight, and to `OPTIONS *`: the server is there (RFC 9110 section 9.3.7).
+fn no_content(headers: HeaderMap, journey: &Journey) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = headers;
     response.headers_mut().insert(&X_REQUEST_ID, journey.request_id.value().clone());
     response
 }

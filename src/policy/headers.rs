@@ -25,8 +25,10 @@ use super::trace::{RequestId, Trace, X_REQUEST_ID};
 /// What a request's head becomes on its way to the upstream.
 #[derive(Debug)]
 pub struct Onward<'a> {
-    /// The host and port that were decided on, as the upstream shall see them.
+    /// The host and port that were decided on, as they were sent.
     pub authority: &'a str,
+    /// The upstream's own host, where it is to see that instead.
+    pub upstream_host: Option<&'a HeaderValue>,
     /// Every identity field that any route of this gateway sets.
     pub identity_names: &'a [HeaderName],
     /// The identity of this request.
@@ -55,9 +57,10 @@ pub fn towards_upstream(headers: &mut HeaderMap, onward: &Onward<'_>) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    match HeaderValue::from_str(onward.authority) {
-        Ok(host) => headers.insert(header::HOST, host),
-        Err(_) => headers.remove(header::HOST),
+    let host = onward.upstream_host.cloned().or_else(|| HeaderValue::from_str(onward.authority).ok());
+    match host {
+        Some(host) => headers.insert(header::HOST, host),
+        None => headers.remove(header::HOST),
     };
     for (name, value) in onward.identity {
         headers.insert(name, value.clone());
@@ -176,6 +179,7 @@ mod tests {
         let identity_names = [HeaderName::from_static("x-user"), HeaderName::from_static("x-scope")];
         let onward = Onward {
             authority: "api.test",
+            upstream_host: None,
             identity_names: &identity_names,
             identity: &[(HeaderName::from_static("x-user"), HeaderValue::from_static("alice"))],
             keep_authorization,

@@ -7,6 +7,7 @@ use self::reject::{Quoted, Reject};
 use self::route::RouteTable;
 
 pub mod claims;
+pub mod cors;
 pub mod credential;
 pub mod decision;
 pub mod dialect;
@@ -18,6 +19,7 @@ pub mod json;
 pub mod jwk;
 pub mod jwt;
 pub mod kind;
+pub mod pattern;
 pub mod permit;
 pub mod policies;
 pub mod principal;

@@ -2,9 +2,11 @@
 //!
 //! A [`Permit`] is made by [`Route::permit`] alone, and forwarding asks for one.
 
+use http::HeaderMap;
 use serde_json::Number;
 
 use super::claims::{ClaimPath, Claims, malformed};
+use super::cors::{CrossOrigin, Preflight};
 use super::credential::{Absence, Credential};
 use super::decision::{self, PolicyCase};
 use super::issuer::{Issuer, IssuerId};
@@ -212,7 +214,17 @@ pub enum Presented<'r> {
     Caller(Principal<'r>),
 }
 
-/// The verdict that a request may pass: made by [`Route::permit`] alone.
+/// What becomes of a preflight.
+#[derive(Debug)]
+pub enum Preflighted<'r> {
+    /// The gateway answers it, with these fields.
+    Answered(HeaderMap),
+    /// The upstream does.
+    Forwarded(Permit<'r>),
+}
+
+/// The verdict that a request may pass: made by [`Route::permit`], and by [`Route::preflight`] of what nobody can send a
+/// credential with.
 #[derive(Debug, Clone)]
 pub struct Permit<'r> {
     route: &'r Route,
@@ -222,7 +234,7 @@ pub struct Permit<'r> {
 /// Why a request may pass.
 #[derive(Debug, Clone)]
 pub enum Grounds<'r> {
-    /// Nobody needs to be known: the route is public, or anonymous callers are let in.
+    /// Nobody needs to be known: the route is public, anonymous callers are let in, or it is a preflight.
     Anonymous,
     /// The caller is one that a policy permits.
     Caller(Principal<'r>),
@@ -260,6 +272,18 @@ impl Route {
         match &self.access {
             Access::Public => Ok(Credential::None(Absence::Entire)),
             Access::Policies(_) => Credential::of(request),
+        }
+    }
+
+    /// What becomes of a request that is a real preflight, where this route takes preflights: it is not judged.
+    pub fn preflight(&self, request: &RequestView<'_>) -> Option<Preflighted<'_>> {
+        match &self.cross_origin {
+            CrossOrigin::Ignored => None,
+            CrossOrigin::Answered(cors) => {
+                Preflight::of(request).map(|preflight| Preflighted::Answered(cors.answer(&preflight)))
+            }
+            CrossOrigin::Forwarded => Preflight::of(request)
+                .map(|_| Preflighted::Forwarded(Permit { route: self, grounds: Grounds::Anonymous })),
         }
     }
 

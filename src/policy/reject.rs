@@ -631,7 +631,8 @@ impl Reject {
         match self {
             Self::RequestMalformed { .. } => "the client or a proxy before us sends this head; mend it there",
             Self::PathAmbiguous { .. } => {
-                "let the client send the plain path; what can be read two ways is never passed on"
+                "let the client send the plain path; of what can be read two ways only an encoded slash is ever passed on, \
+                 where the route says `encoded_slash = \"keep\"`"
             }
             Self::BodyTooLarge { .. } => {
                 "raise `body_bytes` of the route (or of [server.limits]) if such bodies are wanted"

@@ -11,7 +11,10 @@
 //! 6. the target is in origin-form or absolute-form (`http`, `https`, no user info), or is `*` with OPTIONS, and
 //!    something is left of it without its fragment, which the parser cuts off; over HTTP/2 it begins with `/`;
 //! 7. the path has no dot segment, no empty segment but a last one, no `;`, no backslash, no control or raw non-ASCII
-//!    byte, and no percent-encoding of `/`, `\`, `;`, `%` before two hex digits, a control byte or bytes that are not UTF-8.
+//!    byte, and no percent-encoding of `\`, `;`, a control byte, bytes that are not UTF-8, or what decodes to another
+//!    percent-encoding;
+//! 8. a percent-encoded `/` stays encoded. Whether one may be there at all is the [route](super::route)'s to say; in no
+//!    case does it stand at a segment's end or beside a dot segment, so that no reader finds another path in it.
 
 use std::borrow::Cow;
 
@@ -52,6 +55,7 @@ enum Target<'a> {
     Path {
         raw: &'a str,
         decoded: Cow<'a, str>,
+        encoded_slash: bool,
     },
 }
 
@@ -88,7 +92,9 @@ impl<'a> RequestView<'a> {
             if !raw.starts_with('/') || !is_path_alone(uri, version) {
                 return malformed("the request target is not a path");
             }
-            Target::Path { raw, decoded: decode_path(raw).map_err(|what| Reject::PathAmbiguous { what })? }
+            let decoded = decode_path(raw).map_err(|what| Reject::PathAmbiguous { what })?;
+            let encoded_slash = matches!(&decoded, Cow::Owned(path) if path.contains(ENCODED_SLASH));
+            Target::Path { raw, decoded, encoded_slash }
         };
         Ok(Self { method, headers, authority, host, target, query: uri.query() })
     }
@@ -118,12 +124,18 @@ impl<'a> RequestView<'a> {
         matches!(self.target, Target::Server)
     }
 
-    /// The path, percent-decoded once: what routes are found by. `*` for `OPTIONS *`.
+    /// The path, percent-decoded once but for slashes, which stand as `%2F` where they were encoded: what routes are found
+    /// by. `*` for `OPTIONS *`.
     pub fn path(&self) -> &str {
         match &self.target {
             Target::Server => "*",
             Target::Path { decoded, .. } => decoded,
         }
+    }
+
+    /// Whether a segment of the path holds an encoded slash.
+    pub fn has_encoded_slash(&self) -> bool {
+        matches!(self.target, Target::Path { encoded_slash: true, .. })
     }
 
     /// The path as it was sent: what the upstream is asked for.
@@ -277,38 +289,62 @@ fn decode_path(raw: &str) -> Result<Cow<'_, str>, &'static str> {
     let segments = decoded.split('/').skip(1);
     let last = segments.clone().count() - 1;
     for (at, segment) in segments.enumerate() {
-        match segment {
-            "." | ".." => return Err("a dot segment"),
-            "" if at != last => return Err("an empty segment (`//`)"),
-            _ => {}
+        if segment.is_empty() && at != last {
+            return Err("an empty segment (`//`)");
+        }
+        for part in segment.split(ENCODED_SLASH) {
+            match part {
+                "." | ".." => return Err("a dot segment"),
+                "" if !segment.is_empty() => return Err("a percent-encoded slash at the end of a segment"),
+                _ => {}
+            }
         }
     }
     Ok(decoded)
 }
 
+/// How an encoded slash stands in a decoded path. Nothing else decodes to this: `%25` before two hex digits is refused.
+const ENCODED_SLASH: &str = "%2F";
+
+/// Decodes once; an encoded slash stays what it is.
 fn percent_decode(text: &str) -> Result<Cow<'_, str>, &'static str> {
     if !text.contains('%') {
         return Ok(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
+    // Where the last `%` that was encoded itself stands.
+    let mut percent = None;
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        if byte != b'%' {
-            decoded.push(byte);
+        let byte = if byte == b'%' {
+            let (Some(high), Some(low)) = (after.first().and_then(hex_digit), after.get(1).and_then(hex_digit)) else {
+                return Err("a `%` that no two hex digits follow");
+            };
+            rest = &after[2..];
+            match high << 4 | low {
+                b'/' => {
+                    decoded.extend_from_slice(ENCODED_SLASH.as_bytes());
+                    continue;
+                }
+                b'\\' => return Err("a percent-encoded backslash"),
+                b';' => return Err("a percent-encoded `;`"),
+                0..=0x1f | 0x7f => return Err("a percent-encoded control byte"),
+                b'%' => {
+                    percent = Some(decoded.len());
+                    b'%'
+                }
+                plain => plain,
+            }
+        } else {
             rest = after;
-            continue;
-        }
-        let (Some(high), Some(low)) = (after.first().and_then(hex_digit), after.get(1).and_then(hex_digit)) else {
-            return Err("a `%` that no two hex digits follow");
+            byte
         };
-        rest = &after[2..];
-        match high << 4 | low {
-            b'/' => return Err("a percent-encoded slash"),
-            b'\\' => return Err("a percent-encoded backslash"),
-            b';' => return Err("a percent-encoded `;`"),
-            b'%' if rest.iter().take(2).filter_map(hex_digit).count() == 2 => return Err("a double percent-encoding"),
-            0..=0x1f | 0x7f => return Err("a percent-encoded control byte"),
-            plain => decoded.push(plain),
+        decoded.push(byte);
+        // However the two digits were written, who decodes twice reads something else.
+        if let Some([b'%', high, low]) = percent.and_then(|at| decoded.get(at..))
+            && hex_digit(high).and(hex_digit(low)).is_some()
+        {
+            return Err("a double percent-encoding");
         }
     }
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| "percent-encoded bytes that are not UTF-8")
@@ -345,14 +381,33 @@ mod tests {
             ("/a;x=1", None),
             ("/..;/a", None),
             ("/a%3bx", None),
-            ("/a%2fb", None),
-            ("/a%2Fb", None),
+            ("/a%2fb", Some("/a%2Fb")),
+            ("/a%2Fb/c", Some("/a%2Fb/c")),
+            ("/a%2Fb%2fc", Some("/a%2Fb%2Fc")),
+            ("/%2f", None),
+            ("/%2fa", None),
+            ("/a%2f", None),
+            ("/a%2f/b", None),
+            ("/a/%2fb", None),
+            ("/a%2f%2fb", None),
+            ("/a%2f..%2fb", None),
+            ("/..%2fa", None),
+            ("/a%2f%2e%2e", None),
+            ("/a%2f.", None),
+            ("/a%2f...", Some("/a%2F...")),
+            ("/a%252fb", None),
+            ("/a%252Fb", None),
             ("/a%5cb", None),
             ("/a\\b", None),
             ("/a%00", None),
             ("/a%0a", None),
             ("/a%7f", None),
             ("/a%252e", None),
+            ("/a%25%32e", None),
+            ("/a%25%32%65", None),
+            ("/a%25%32Fb", None),
+            ("/a%252%46b", None),
+            ("/a%25%2fb", Some("/a%%2Fb")),
             ("/a%25zz", Some("/a%zz")),
             ("/a%25", Some("/a%")),
             ("/caf\u{e9}", None),

@@ -3,17 +3,21 @@
 //! 1. The host: the exact one, else the longest `*.` suffix (one or more labels), else the routes without hosts.
 //! 2. Within that host, of all patterns that match the whole path the most specific, compared segment by segment: a
 //!    literal before `{id}` before `/*`. `/orders/*` takes `/orders`, `/orders/` and everything below.
-//! 3. Among the routes of exactly that host and pattern, the one for the method; none is a 405.
+//! 3. Among the routes of exactly that host and pattern, the one for the method; none is a 405. A preflight takes the route
+//!    of the method that it asks for, where that one takes preflights, else the one of its own method.
+//! 4. A path with an encoded slash is refused unless that route keeps it. It stands within a segment for us and may divide
+//!    the path for others, so that the configuration allows it only where nothing narrower could be meant.
 //!
 //! Each look-up walks a tree of segments, so its cost follows the path's length and not the number of routes.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderValue, Method};
 
+use super::cors::{CrossOrigin, Preflight};
 use super::identity::IdentityHeader;
+use super::pattern::{HostPattern, RoutePattern, Segment};
 use super::policies::Policies;
 use super::reject::Reject;
 use super::request::RequestView;
@@ -41,8 +45,28 @@ pub struct Route {
     pub identity_headers: Arc<[IdentityHeader]>,
     /// Whether its upstream gets the `Authorization` header.
     pub keep_authorization: bool,
+    /// The `Host` that its upstream gets; none: the client's.
+    pub upstream_host: Option<HeaderValue>,
+    /// How many segments of the path its upstream does not get; every path of the route begins with as many literal ones.
+    pub stripped: usize,
+    /// Whether `%2F` may stand in its paths.
+    pub keeps_encoded_slash: bool,
+    /// What becomes of requests from pages of other origins.
+    pub cross_origin: CrossOrigin,
     /// The largest body in bytes; none: no limit.
     pub body_bytes: Option<u64>,
+}
+
+impl Route {
+    /// What the upstream is asked for, of a path as it was sent and decided on: all of it, less the stripped segments.
+    pub fn sent_path<'a>(&self, path: &'a str) -> &'a str {
+        let after = |path: &'a str| {
+            let slash = path.get(1..).and_then(|rest| rest.find('/'));
+            slash.and_then(|at| path.get(at + 1..)).unwrap_or_default()
+        };
+        let rest = (0..self.stripped).fold(path, |path, _| after(path));
+        if rest.is_empty() { "/" } else { rest }
+    }
 }
 
 /// Who may pass.
@@ -52,126 +76,6 @@ pub enum Access {
     Public,
     /// Whoever one of the policies permits.
     Policies(Policies),
-}
-
-/// A host as a route names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// This host alone, in lower case.
-    Exact(String),
-    /// Every host that ends with this suffix and has one or more labels before it; kept without `*.`.
-    Suffix(String),
-}
-
-impl HostPattern {
-    /// Reads `api.example.com` or `*.example.com`.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let lower = text.to_ascii_lowercase();
-        let (name, is_suffix) = match lower.strip_prefix("*.") {
-            Some(suffix) => (suffix, true),
-            None => (lower.as_str(), false),
-        };
-        let name = name.strip_suffix('.').unwrap_or(name);
-        if name.contains('*') {
-            return Err("has a `*` elsewhere than in `*.` at its beginning");
-        }
-        if !name.starts_with('[') && name.contains(':') {
-            return Err("has a port; ports do not count, leave it out");
-        }
-        let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let valid = match address {
-            Some(address) => !is_suffix && address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
-                    && name.split('.').all(|label| !label.is_empty())
-            }
-        };
-        if !valid {
-            return Err("is not a host name such as `api.example.com` or `*.example.com`");
-        }
-        Ok(if is_suffix { Self::Suffix(name.to_owned()) } else { Self::Exact(name.to_owned()) })
-    }
-}
-
-impl fmt::Display for HostPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(host) => f.write_str(host),
-            Self::Suffix(suffix) => write!(f, "*.{suffix}"),
-        }
-    }
-}
-
-/// A path as a route names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoutePattern {
-    text: String,
-    segments: Vec<Segment>,
-    /// Whether it ends with `/*`.
-    open: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    Literal(String),
-    /// `{id}`; the name is for people.
-    Any,
-}
-
-impl RoutePattern {
-    /// Reads `/orders`, `/orders/{id}` or `/orders/*`.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let Some(path) = text.strip_prefix('/') else { return Err("does not begin with `/`") };
-        if path == "*" {
-            return Ok(Self { text: text.to_owned(), segments: Vec::new(), open: true });
-        }
-        let (path, open) = match path.strip_suffix('*') {
-            Some(before) => match before.strip_suffix('/') {
-                Some(before) => (before, true),
-                None => return Err("has a `*` that is not the whole last segment; write `/*` at its end"),
-            },
-            None => (path, false),
-        };
-        let last = path.split('/').count() - 1;
-        let segment = |(at, segment)| Segment::parse(segment, at == last && !open);
-        let segments = path.split('/').enumerate().map(segment).collect::<Result<_, _>>()?;
-        Ok(Self { text: text.to_owned(), segments, open })
-    }
-}
-
-impl Segment {
-    fn parse(text: &str, may_be_empty: bool) -> Result<Self, &'static str> {
-        if let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            return if named { Ok(Self::Any) } else { Err("has a `{}` without a plain name, such as `{id}`") };
-        }
-        match text {
-            "" if may_be_empty => Ok(Self::Literal(String::new())),
-            "" => Err("has an empty segment, which no request can have"),
-            "." | ".." => Err("has a dot segment, which no request can have"),
-            _ if text.contains(['{', '}', '*']) => {
-                Err("has `{`, `}` or `*` within a segment; they stand for whole segments")
-            }
-            _ if text.contains(['%', '\\', ';', '?', '#']) || text.chars().any(char::is_control) => {
-                Err("has a character that no decided path has; write the path decoded, without query and fragment")
-            }
-            _ => Ok(Self::Literal(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for RoutePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }
 
 /// Two routes that would take the same request.
@@ -248,18 +152,32 @@ impl RouteTable {
     ///
     /// # Errors
     ///
-    /// `route_unknown` or `method_not_allowed`.
+    /// `path_ambiguous`, `route_unknown` or `method_not_allowed`.
     pub fn find(&self, request: &RequestView<'_>) -> Result<(usize, &Route), Reject> {
         let path = request.path().strip_prefix('/').ok_or(Reject::RouteUnknown)?;
-        let candidates = self.host(request.host()).find(Some(path)).ok_or(Reject::RouteUnknown)?;
-        candidates
-            .iter()
-            .find_map(|index| {
-                let route = self.routes.get(*index)?;
-                let takes = route.methods.is_empty() || route.methods.contains(request.method());
-                takes.then_some((*index, route))
-            })
-            .ok_or_else(|| Reject::MethodNotAllowed { allow: self.allowed(candidates) })
+        let candidates = self.host(request.host()).find(Some(path)).unwrap_or_default();
+        // The head comes before the route: a path that may not be as it is gets that answer wherever it leads.
+        if request.has_encoded_slash() && !self.among(candidates).any(|(_, route)| route.keeps_encoded_slash) {
+            return Err(ENCODED_SLASH);
+        }
+        if candidates.is_empty() {
+            return Err(Reject::RouteUnknown);
+        }
+        let preflighted = Preflight::of(request)
+            .and_then(|preflight| self.taking(candidates, preflight.method()))
+            .filter(|(_, route)| route.cross_origin.takes_preflights());
+        let found = preflighted.or_else(|| self.taking(candidates, request.method()));
+        let (index, route) = found.ok_or_else(|| Reject::MethodNotAllowed { allow: self.allowed(candidates) })?;
+        if request.has_encoded_slash() && !route.keeps_encoded_slash { Err(ENCODED_SLASH) } else { Ok((index, route)) }
+    }
+
+    /// The route of these that is for the method.
+    fn taking(&self, candidates: &[usize], method: &Method) -> Option<(usize, &Route)> {
+        self.among(candidates).find(|(_, route)| route.methods.is_empty() || route.methods.contains(method))
+    }
+
+    fn among(&self, candidates: &[usize]) -> impl Iterator<Item = (usize, &Route)> {
+        candidates.iter().filter_map(|index| Some((*index, self.routes.get(*index)?)))
     }
 
     fn host(&self, host: &str) -> &Node {
@@ -278,7 +196,7 @@ impl RouteTable {
 
     /// The methods of these routes, for `Allow`.
     fn allowed(&self, candidates: &[usize]) -> String {
-        let methods = candidates.iter().filter_map(|index| self.routes.get(*index)).flat_map(|route| &route.methods);
+        let methods = self.among(candidates).flat_map(|(_, route)| &route.methods);
         methods.map(Method::as_str).collect::<Vec<_>>().join(", ")
     }
 }
@@ -315,6 +233,8 @@ impl Node {
     }
 }
 
+const ENCODED_SLASH: Reject = Reject::PathAmbiguous { what: "a percent-encoded slash" };
+
 fn share_a_method(one: &[Method], other: &[Method]) -> bool {
     one.is_empty() || other.is_empty() || one.iter().any(|method| other.contains(method))
 }
@@ -336,6 +256,10 @@ mod tests {
             upstream: UpstreamId(0),
             identity_headers: Arc::new([]),
             keep_authorization: true,
+            upstream_host: None,
+            stripped: 0,
+            keeps_encoded_slash: false,
+            cross_origin: CrossOrigin::default(),
             body_bytes: None,
         }
     }
@@ -410,16 +334,5 @@ mod tests {
         ])
         .unwrap_err();
         assert_eq!(ties, [Tie { first: 0, second: 1 }, Tie { first: 2, second: 3 }]);
-    }
-
-    #[test]
-    fn patterns_that_no_request_can_match_are_refused() {
-        for wrong in ["", "orders", "/a*", "/a/*/b", "/a//b", "/./a", "/{}", "/{a b}", "/x{a}", "/a%20b", "/a?b", "//*"]
-        {
-            assert!(RoutePattern::parse(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "*", "*.", "a.*.b", "a b", "a:80", "a..b", "*.[::1]"] {
-            assert!(HostPattern::parse(wrong).is_err(), "{wrong}");
-        }
     }
 }

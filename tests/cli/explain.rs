@@ -82,6 +82,17 @@ mode = "shadow"
 path = "/shadow"
 policy = "shadow"
 upstream = "api"
+[[routes]]
+path = "/app"
+policy = "orders"
+upstream = "api"
+cors = {{ origins = ["https://app.example.com"] }}
+[[routes]]
+path = "/own/{{id}}"
+policy = "orders"
+upstream = "api"
+preflight = "forward"
+encoded_slash = "keep"
 "#
         );
         let config = files.write("bearward.toml", &config);
@@ -313,6 +324,33 @@ fn an_anonymous_request_is_told_as_one() {
     assert!(done.code == 1 && done.out.contains("\nrefused: 401 credential_missing\n"), "{}", done.out);
 }
 
+/// A preflight is told as one only where the gateway takes it for one.
+#[tokio::test]
+async fn a_preflight_is_told_as_the_gateway_takes_it() {
+    let upstream = Upstream::start().await;
+    let case = Case::new(&upstream.url());
+    let gateway = Served::start(&std::fs::read_to_string(&case.config).unwrap());
+    let (origin, method) = ("origin: https://app.example.com", "access-control-request-method: PUT");
+    for (path, fields, expected, status) in [
+        ("/app", &[origin, method][..], Some("the gateway"), 204),
+        ("/own/1", &[origin, method], Some("the upstream"), 200),
+        ("/own/a%2Fb", &[origin, method], Some("the upstream"), 200),
+        ("/app", &[origin], None, 401),
+        ("/own/1", &[method], None, 401),
+        ("/several", &[origin, method], None, 401),
+    ] {
+        let url = format!("http://a{path}");
+        let mut arguments = vec!["--method", "OPTIONS", "--url", &url];
+        arguments.extend(fields.iter().flat_map(|field| ["--header", field]));
+        let done = case.ask(&arguments);
+        let line = expected.map(|who| format!("none is looked at: it is a preflight, which {who} answers\n"));
+        assert_eq!(done.code, i32::from(expected.is_none()), "{}", done.out);
+        assert!(line.is_none_or(|line| done.out.contains(&line)), "{}", done.out);
+        let head = format!("OPTIONS {path} HTTP/1.1\r\nhost: a\r\n{}\r\n\r\n", fields.join("\r\n"));
+        assert_eq!(Client::connect(gateway.address()).await.ask(head).await.status, status, "{path}");
+    }
+}
+
 #[test]
 fn a_secret_is_told_as_one() {
     let files = Files::new();
@@ -434,6 +472,8 @@ async fn the_gateway_answers_what_explain_tells() {
         ("route_unknown", "GET", "/nowhere"),
         ("method_not_allowed", "DELETE", "/orders/1"),
         ("path_ambiguous", "GET", "/orders//1"),
+        ("path_ambiguous", "GET", "/orders/a%2Fb"),
+        ("credential_missing", "GET", "/own/a%2Fb"),
         ("path_ambiguous", "GET", "/orders/%2e%2e/open"),
         ("credential_missing", "GET", "/orders/1"),
         ("credential_missing", "GET", "/orders/1?access_token=x"),

@@ -11,12 +11,14 @@
 mod answers;
 mod attacks;
 mod bearer;
+mod cross_origin;
 mod harness;
 mod hostile;
 mod keys;
 mod kinds;
 mod metrics;
 mod oidc_provider;
+mod paths;
 mod policies;
 mod proven;
 mod reload;

@@ -4,9 +4,11 @@
 //! assembles its part, or `None` where a piece is missing.
 
 mod certificates;
+mod cross_origin;
 mod files;
 mod issuers;
 pub(super) mod keys;
+mod paths;
 mod policies;
 mod routes;
 mod secret;

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
+use super::cross_origin::cross_origin;
 use super::issuers::Raw;
+use super::paths::{encoded_slashes, stripped};
 use super::policies::policy;
 use super::repeated;
 use super::upstreams::Upstreams;
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
-use crate::config::model::Authorization;
+use crate::config::model::{Authorization, HostField};
 use crate::config::nearest::suggest;
 use crate::config::options;
-use crate::config::read::{At, NAME_HELP, PolicyChoice, is_name};
+use crate::config::read::{At, EncodedSlash, NAME_HELP, PolicyChoice, is_name};
+use crate::policy::cors::CrossOrigin;
 use crate::policy::permit::Policy;
 use crate::policy::policies::Policies;
 use crate::policy::route::{Access, Route, RouteTable, UpstreamId};
@@ -36,6 +41,7 @@ pub(super) fn routes(
     let names = names(raw, faults);
     let built: Vec<_> = raw.iter().zip(names).map(|(raw, name)| route(name, raw, around, upstreams, faults)).collect();
     ties(raw, faults);
+    encoded_slashes(raw, faults);
     RouteTable::new(built.into_iter().collect::<Option<_>>()?).ok()
 }
 
@@ -66,6 +72,10 @@ fn shape(raw: &options::Route) -> Option<Route> {
         upstream: UpstreamId(usize::MAX),
         identity_headers: Arc::default(),
         keep_authorization: false,
+        upstream_host: None,
+        stripped: 0,
+        keeps_encoded_slash: false,
+        cross_origin: CrossOrigin::Ignored,
         body_bytes: None,
     })
 }
@@ -83,6 +93,8 @@ fn route(
     repeated(&methods, ToString::to_string, faults);
     empty(&raw.hosts, faults);
     empty(&raw.methods, faults);
+    let cross_origin = cross_origin(raw, faults);
+    let stripped = stripped(raw, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
     let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults))?;
     let target = upstreams.get(upstream)?;
@@ -92,6 +104,13 @@ fn route(
         upstream,
         identity_headers: target.identity_headers.clone(),
         keep_authorization: target.authorization == Authorization::Keep,
+        upstream_host: match target.host {
+            HostField::Preserve => None,
+            HostField::Upstream => HeaderValue::try_from(target.address.host_field()).ok(),
+        },
+        stripped: stripped?,
+        keeps_encoded_slash: raw.encoded_slash.value? == EncodedSlash::Keep,
+        cross_origin: cross_origin?,
         body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
         ..shape(raw)?
     })

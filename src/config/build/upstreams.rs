@@ -81,6 +81,7 @@ fn upstream(name: &str, raw: &options::Upstream, faults: &mut Faults) -> Option<
         address: raw.url.value.clone()?,
         timeout: raw.timeout.value?,
         connect_timeout: raw.connect_timeout.value?,
+        host: raw.host.value?,
         authorization: raw.authorization.value?,
         identity_headers: identity_headers.unwrap_or_default(),
     })

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderName, Method};
 use ipnet::IpNet;
 use url::Url;
 
@@ -15,11 +15,15 @@ use crate::config::schema::{self, Schema};
 use crate::config::units::{self, Size, SizeLimit};
 use crate::config::upstream_address::Address;
 use crate::policy::jwt::Algorithm;
-use crate::policy::route::{HostPattern, RoutePattern};
+use crate::policy::pattern::{HostPattern, RoutePattern};
 
 /// A string that says something: not empty, no control characters, no blanks at its ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct Text(pub(in crate::config) String);
+
+/// An origin as browsers write it (RFC 6454 section 6.2), or `*` for every one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct Origin(pub(in crate::config) String);
 
 /// Declares the types that are a string of a form: what the file must say, for people and as JSON Schema, and how that is
 /// read.
@@ -54,6 +58,8 @@ strings! {
     Address = "an http:// URL", schema::text("^http://"), Address::parse;
     Algorithm = "the name of a signature algorithm",
         schema::words(Self::ALL.iter().map(|algorithm| algorithm.name())), algorithm;
+    Origin = "an origin such as \"https://app.example.com\"", schema::text(r"^(\*|[a-z][a-z0-9+.-]*://\S+)$"), origin;
+    HeaderName = "the name of a header", schema::text(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), header_name;
     Method = "a method such as \"GET\"", schema::text("^[A-Z-]+$"), method;
     HostPattern = "a host such as \"api.example.com\" or \"*.example.com\"", schema::text(r"^\S+$"), |text| {
         HostPattern::parse(text).map_err(|why| Wrong::new(
@@ -139,6 +145,39 @@ fn url(text: &str) -> Result<Url, Wrong> {
         return Err(Wrong::new(format!("`{text}` is not an http:// or https:// URL"), help));
     }
     Ok(url)
+}
+
+fn origin(text: &str) -> Result<Origin, Wrong> {
+    let help = "write scheme, host and, unless it is the usual one, port, in lower case and without a slash at the end: \
+                \"https://app.example.com\"";
+    if text == "*" {
+        return Ok(Origin(text.to_owned()));
+    }
+    if text == "null" {
+        let what = "`null` is the origin of every sandboxed page, whoever made it";
+        return Err(Wrong::new(what, "serve the page from an origin of its own, and name that"));
+    }
+    if text.contains('*') {
+        let what = format!("`{text}` stands for many origins: each is compared as a whole");
+        return Err(Wrong::new(what, "name each origin that may read; \"*\" alone stands for every one"));
+    }
+    let wrong = || Wrong::new(format!("`{text}` is not an origin as browsers write it"), help);
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    // Apps in a shell of their own have schemes of their own, of which the URL standard knows no origin.
+    let written = match url.scheme() {
+        "http" | "https" => url.origin().ascii_serialization(),
+        scheme => format!("{scheme}://{}", url.host_str().ok_or_else(wrong)?),
+    };
+    if written == text {
+        return Ok(Origin(written));
+    }
+    Err(Wrong::new(format!("`{text}` is not an origin as browsers write it"), format!("write \"{written}\"")))
+}
+
+fn header_name(text: &str) -> Result<HeaderName, Wrong> {
+    HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
+        Wrong::new(format!("`{text}` is not the name of a header"), "write the name alone, such as \"link\"")
+    })
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, Wrong> {

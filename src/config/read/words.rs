@@ -21,7 +21,7 @@ macro_rules! choices {
 
         impl $Name {
             /// The word in the file.
-            pub fn name(self) -> &'static str {
+            $vis fn name(self) -> &'static str {
                 match self { $(Self::$Variant => $word,)+ }
             }
         }
@@ -75,6 +75,30 @@ choices! {
         Keep = "keep",
         /// It ends here.
         Remove = "remove",
+    }
+
+    /// Which `Host` an upstream gets.
+    pub enum HostField {
+        /// The client's.
+        Preserve = "preserve",
+        /// Its own, as its URL has it.
+        Upstream = "upstream",
+    }
+
+    /// What becomes of real preflights, where the gateway does not answer them.
+    pub(in crate::config) enum PreflightRule {
+        /// They are judged like any request.
+        Refuse = "refuse",
+        /// They go to the upstream.
+        Forward = "forward",
+    }
+
+    /// What becomes of a percent-encoded slash in a path.
+    pub(in crate::config) enum EncodedSlash {
+        /// The request is refused.
+        Refuse = "refuse",
+        /// It stands within its segment.
+        Keep = "keep",
     }
 }
 

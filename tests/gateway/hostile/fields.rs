@@ -204,6 +204,28 @@ async fn a_claim_that_no_field_can_hold_is_refused() {
     }
 }
 
+/// Percent-encoded as UTF-8, so that whoever decodes it has the claim, and no two claims are sent alike.
+#[tokio::test]
+async fn a_claim_outside_printable_ascii_is_sent_encoded() {
+    let world = world().await;
+    for (sub, sent) in [
+        ("J\u{fc}rgen", "J%C3%BCrgen"),
+        ("J%C3%BCrgen", "J%25C3%25BCrgen"),
+        ("\u{674e}\u{56db}", "%E6%9D%8E%E5%9B%9B"),
+        ("\u{1f43b}", "%F0%9F%90%BB"),
+        ("\u{202e}ecila", "%E2%80%AEecila"),
+        (" alice ", "%20alice%20"),
+        ("alice, bob; \"x\"", "alice, bob; \"x\""),
+        ("100%", "100%25"),
+    ] {
+        let bearer = format!("authorization: Bearer {}", world.token_but(&json!({ "sub": sub })));
+        let user = format!("x-user: {sent}");
+        let fields = [bearer.as_str(), &user, "x-scope: read write"];
+        let expected = Clean { line: "GET /guarded/x HTTP/1.1", fields: &fields, ..Clean::default() };
+        passes(&world, request("GET /guarded/x", &[&bearer, "x-user: mallory"]), expected, Kept).await;
+    }
+}
+
 #[tokio::test]
 async fn a_head_may_have_100_fields_and_32_kib() {
     let world = world().await;
