@@ -4,12 +4,11 @@
 //! shows everything that stands in the way. What a token says before its signature was checked is told as `unverified`.
 //! Keys are taken from files unless `--online` asks the issuer. The token comes from a file and is never printed.
 
-use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, Request, Uri};
 
 use self::telling::{Explanation, Standing, Steps};
@@ -79,7 +78,9 @@ fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
         add_header(headers, header)?;
     }
     if let Some(file) = &arguments.token_file {
-        let token = read_token(file)?;
+        let token = super::read_token(Some(file))?;
+        // The line break at the end is an editor's.
+        let token = token.trim_end_matches(['\r', '\n']);
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| "the token file holds bytes that no header can hold")?;
         value.set_sensitive(true);
@@ -93,22 +94,16 @@ fn add_header(headers: &mut HeaderMap, header: &str) -> Result<(), String> {
         Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::from_str(value.trim()).ok()?))
     });
     let (name, value) = parsed.ok_or("--header is not `Name: value`")?;
-    if name == AUTHORIZATION {
+    if name == AUTHORIZATION || name == PROXY_AUTHORIZATION {
         return Err("credentials are not taken from arguments, where others can read them; use --token-file".to_owned());
+    }
+    if name == COOKIE {
+        return Err(
+            "cookies are not taken from arguments, where others can read them; no cookie decides here".to_owned()
+        );
     }
     headers.append(name, value);
     Ok(())
-}
-
-fn read_token(file: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        io::stdin().read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(file).map(|read| text = read)
-    };
-    read.map_err(|error| format!("the token file cannot be read: {error}"))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Walks the decision to its end.

@@ -8,8 +8,8 @@
 //!
 //! Neither the token nor its signature is ever printed.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -47,8 +47,7 @@ pub struct InspectArguments {
 /// Inspects. Exit code 0: the signature holds, 1: it does not or was not checked, 2: wrong usage or configuration.
 pub(super) fn run(arguments: &InspectArguments) -> ExitCode {
     let inspected = trust(arguments).and_then(|trust| {
-        let text = read(arguments.token_file.as_deref().filter(|file| *file != Path::new("-")))
-            .map_err(|why| format!("error: the token file cannot be read: {why}\n"))?;
+        let text = super::read_token(arguments.token_file.as_deref()).map_err(|why| format!("error: {why}\n"))?;
         Ok(Inspection::of(&text, &trust, NumericDate::from(Clock::system().wall())))
     });
     match inspected {
@@ -82,19 +81,4 @@ fn trust(arguments: &InspectArguments) -> Result<Trust, String> {
             .map(|loaded| Trust::Configured(Box::new(loaded.config)))
             .map_err(|report| report.render(super::colour_on_stderr())),
     }
-}
-
-/// The text that holds the token.
-fn read(file: Option<&Path>) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    match file {
-        Some(file) => bytes = std::fs::read(file)?,
-        None => {
-            if io::stdin().is_terminal() {
-                super::complain("paste the token, then end the input with Ctrl-D on a line of its own\n");
-            }
-            io::stdin().read_to_end(&mut bytes)?;
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }

@@ -4,8 +4,8 @@
 //! 1: failed (`explain`: refused). 2: wrong usage or configuration. Reports go to standard output, messages to standard
 //! error. Arguments are seen by every process of the machine, so a token among them is refused and not repeated.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -21,7 +21,7 @@ pub mod schema;
 
 /// Lets a request through to your API only with a proven access token, and says why when it does not.
 #[derive(Debug, Parser)]
-#[command(name = "bearward", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "bearward", version, propagate_version = true, help_template = HELP, before_help = FIRST_STEPS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,8 +30,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve. SIGTERM drains; a second one stops at once.
+    #[command(help_template = HELP, before_help = example("bearward run --config bearward.toml"))]
     Run(ConfigFile),
     /// Report every fault of a configuration, then the effective policy of every route, and warnings.
+    #[command(help_template = HELP, before_help = example("bearward check --config bearward.toml"))]
     Check {
         #[command(flatten)]
         file: ConfigFile,
@@ -40,10 +42,13 @@ enum Command {
         json: bool,
     },
     /// Tell the decision on one request step by step. Exit code 0: permitted, 1: refused.
+    #[command(help_template = HELP, before_help = example("bearward explain --config bearward.toml --url http://a/orders/7 --token-file token"))]
     Explain(ExplainArguments),
     /// Tell what a token says and which kind it is, offline. Exit code 0: its signature holds, 1: else.
+    #[command(help_template = HELP, before_help = example("bearward inspect --jwks keys.json token"))]
     Inspect(InspectArguments),
     /// Run an embedded issuer, a sample API and the gateway, with ready-made curl lines for every outcome.
+    #[command(help_template = HELP, before_help = example("bearward demo --dialect auth0"))]
     Demo {
         /// How the issuer's tokens look: rfc9068 unless said; `--check` tries all.
         #[arg(long, value_name = "NAME")]
@@ -53,6 +58,7 @@ enum Command {
         check: bool,
     },
     /// Print the JSON Schema (draft-07) of the configuration file, for editors.
+    #[command(help_template = HELP, before_help = example("bearward schema > config.schema.json"))]
     Schema,
 }
 
@@ -88,6 +94,19 @@ pub struct ExplainArguments {
     json: bool,
 }
 
+/// What it is for, how it is written, and only then the options.
+const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+const FIRST_STEPS: &str = "\
+Examples:
+  bearward demo                            every outcome, to try out
+  bearward check --config bearward.toml    what is wrong with a file, or what it does
+  bearward run --config bearward.toml      serve";
+
+fn example(line: &str) -> String {
+    format!("Example: {line}")
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     if std::env::args_os().skip(1).any(|argument| holds_token(&argument.to_string_lossy())) {
@@ -118,6 +137,23 @@ const WRONG: u8 = 2;
 /// Whether messages may be coloured: a person reads them, and did not say no (<https://no-color.org>).
 fn colour_on_stderr() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Reads a file that holds a token; standard input where there is no name, or `-`.
+fn read_token(file: Option<&Path>) -> Result<String, String> {
+    let bytes = match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => std::fs::read(file),
+        None => {
+            if io::stdin().is_terminal() {
+                complain("paste the token, then end the input with Ctrl-D on a line of its own\n");
+            }
+            let mut bytes = Vec::new();
+            io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+        }
+    };
+    // Its name is not told: it may be a token that was taken for one.
+    let bytes = bytes.map_err(|why| format!("the token file cannot be read: {why}"))?;
+    String::from_utf8(bytes).map_err(|_| "the token file cannot be read: it is not UTF-8 text".to_owned())
 }
 
 /// Writes a message for people to standard error. Where that is closed there is nobody to tell.

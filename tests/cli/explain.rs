@@ -381,12 +381,17 @@ fn a_token_comes_from_a_file_or_from_standard_input_only() {
     let done = bearward_with(&arguments, &[("BEARWARD_CONFIG", &case.config)], &format!("{token}\r\n"));
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
 
-    for header in ["Authorization: Bearer a.b.c", "authorization:x", "AUTHORIZATION : Basic x"] {
+    for header in
+        ["Authorization: Bearer a.b.c", "authorization:x", "AUTHORIZATION : Basic x", "Proxy-Authorization: x"]
+    {
         let done = case.ask(&["--url", "http://a/orders/1", "--header", header]);
         assert_eq!((done.code, done.out.as_str()), (2, ""), "{header}");
         let told = "error: credentials are not taken from arguments, where others can read them; use --token-file\n";
         assert_eq!(done.err, told);
     }
+    let done = case.ask(&["--url", "http://a/orders/1", "--header", "Cookie: session=1"]);
+    assert_eq!((done.code, done.out.as_str()), (2, ""));
+    assert!(done.err.starts_with("error: cookies are not taken from arguments"), "{}", done.err);
     // A token in a URL is none that counts, and is not told either.
     let done = case.ask(&["--url", "http://a/orders/1?access_token=a-secret"]);
     assert_eq!(done.code, 1);

@@ -25,6 +25,33 @@ fn help_names_every_command_and_its_options() {
         let done = bearward(&[command, "--help"]);
         assert_eq!(done.code, 0);
         assert!(options.iter().all(|option| done.out.contains(option)), "{command}: {}", done.out);
+        assert_eq!(done.out, bearward(&["help", command]).out);
+        let lines: Vec<_> = done.out.lines().collect();
+        assert_eq!(lines[1], "", "{command}: one line on what it is for");
+        assert!(lines[2].starts_with(&format!("Example: bearward {command}")), "{command}: {}", done.out);
+    }
+}
+
+/// The README's table names every command, each with the options it is written with.
+#[test]
+fn the_readme_names_every_command() {
+    let readme = include_str!("../../README.md");
+    let rows: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix("| `bearward ")).collect();
+    let named: Vec<_> = rows.iter().filter_map(|row| row.split([' ', '`']).next()).collect();
+    let help = bearward(&["--help"]).out;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let (commands, _) = commands.split_once("\n\n").unwrap();
+    // A line that goes on is indented further.
+    let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let commands: Vec<_> =
+        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert_eq!(named, commands);
+    for (row, command) in rows.iter().zip(commands) {
+        let options = bearward(&["help", command]).out;
+        let (usage, _) = row.split_once("` |").unwrap();
+        for option in usage.split([' ', '[', ']', '|']).filter(|word| word.starts_with("--")) {
+            assert!(options.contains(option), "{command} {option}");
+        }
     }
 }
 
@@ -35,6 +62,8 @@ fn wrong_usage_is_told_with_exit_code_2() {
     for arguments in [
         &[][..],
         &["serve"],
+        &["help", "serve"],
+        &["schema", "--json"],
         &["run"],
         &["run", "--config"],
         &["check", "--config", missing.to_str().unwrap()],
