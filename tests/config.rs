@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bearward::cli::check;
-use bearward::config::{Authorization, Config, KeySource, LogFormat, LogLevel, RefusalLog, example};
+use bearward::config::{Authorization, Config, Endpoints, KeySource, LogFormat, LogLevel, RefusalLog, example};
 use bearward::policy::issuer::IssuerId;
 use bearward::policy::route::Access;
 
@@ -80,6 +80,17 @@ fn the_example_is_good() {
     assert_eq!((code, err.as_str()), (0, ""));
 }
 
+#[test]
+fn the_configuration_of_the_pages_is_good() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keys.md")).unwrap();
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    // Where a pod has these files, this machine has none.
+    let text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
+    let (code, _, err) = checked(&text, false);
+    assert_eq!((code, err.as_str()), (0, ""));
+}
+
 /// The example's lines, and which of them are options that are commented out.
 fn example_lines() -> Vec<(String, bool)> {
     let is_option = |line: &str| line.starts_with("# ") && line.split_whitespace().nth(2) == Some("=");
@@ -106,7 +117,7 @@ fn each_option_of_the_example_can_be_switched_on() {
 
 /// The example with every option switched on, but for those that stand instead of another.
 fn whole_example() -> String {
-    let instead = ["# hmac_secret", "# discriminator", "# uri", "# discovery_url"];
+    let instead = ["# hmac_secret", "# discriminator", "# file"];
     let lines = example_lines().into_iter().map(|(line, is_option)| {
         let on = is_option && !instead.iter().any(|name| line.starts_with(name));
         if on { line[2..].to_owned() } else { line }
@@ -146,7 +157,8 @@ fn what_the_file_says_is_in_the_model() {
         [issuers.uri]
         issuer = "uri"
         tls = { ca = "ca.crt" }
-        jwks = { uri = "https://login.example.com/jwks" }
+        jwks = { uri = "https://login.example.com/jwks", snapshot = "keys/uri.jwks", bearer_file = "token" }
+        endpoints = { token = "https://login.example.com/token" }
         [issuers.file]
         issuer = "file"
         jwks = { file = "keys.json" }
@@ -201,7 +213,11 @@ fn what_the_file_says_is_in_the_model() {
     assert!(matches!(&secret.keys, KeySource::Secret));
     let trusted = uri.authorities.as_ref().unwrap();
     assert_eq!((trusted.path(), trusted.certificates().len()), (directory.path().join("ca.crt").as_path(), 1));
-    assert!(main.authorities.is_none());
+    assert!(main.authorities.is_none() && main.snapshot.is_none() && main.bearer_file.is_none());
+    let within = |name| Some(directory.path().join(name));
+    assert_eq!((&uri.snapshot, &uri.bearer_file), (&within("keys/uri.jwks"), &within("token")));
+    let token = Some("https://login.example.com/token".parse().unwrap());
+    assert_eq!(uri.endpoints, Endpoints { token, ..Endpoints::default() });
     assert_eq!(config.rules.issuers[0].leeway, 300);
     assert_eq!(config.rules.issuers[1].leeway, 30);
 

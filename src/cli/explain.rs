@@ -28,7 +28,7 @@ use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
 use crate::remote::clock::Clock;
 use crate::remote::http::Client;
-use crate::remote::jwks::source::Origin;
+use crate::remote::jwks::source::{KeySource, Origin};
 use crate::remote::jwks::{Fetching, KeySets};
 
 mod telling;
@@ -305,7 +305,8 @@ const OFFLINE: &str = "the issuer is asked for its keys only with --online";
 
 /// The keys of one issuer: from its file, or from the issuer itself; none where that would have to be asked and may not.
 fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Result<Option<KeySets>, String> {
-    let source = key_source(config, id);
+    // A look must not leave a trace: the snapshot is the gateway's.
+    let source = key_source(config, id).map(|source| KeySource { snapshot: None, ..source });
     let at_hand = source.as_ref().map_or(issuer.hmac_secret.is_some(), |source| match source.origin {
         Origin::File(_) => true,
         Origin::Discovery(_) | Origin::Uri(_) => online,

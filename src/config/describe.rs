@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use super::authorities::Authorities;
-use super::model::{Config, HostField, KeySource};
+use super::model::{Config, Endpoints, HostField, KeySource};
 use super::read::{EncodedSlash, PreflightRule};
 use super::units::{duration_text, size_text};
 use crate::policy::cors::{Cors, CrossOrigin, Origins};
@@ -83,6 +83,11 @@ struct IssuerLine {
     algorithms: Vec<&'static str>,
     leeway_seconds: u64,
     keys: String,
+    /// The file with the token that is shown when keys are fetched.
+    bearer_file: Option<String>,
+    /// The file that keeps the keys for the next start.
+    snapshot: Option<String>,
+    endpoints: Vec<(&'static str, String)>,
     /// Nothing: whom the system trusts.
     trusts: Option<String>,
     refresh: String,
@@ -108,6 +113,9 @@ impl Config {
                     algorithms: signer.algorithms.iter().map(|algorithm| algorithm.name()).collect(),
                     leeway_seconds: signer.leeway,
                     keys: keys(&source.keys),
+                    bearer_file: source.bearer_file.as_ref().map(|path| path.display().to_string()),
+                    snapshot: source.snapshot.as_ref().map(|path| path.display().to_string()),
+                    endpoints: endpoints(&source.endpoints),
                     trusts: source.authorities.as_ref().map(trusts),
                     refresh: duration_text(source.refresh),
                 })
@@ -195,6 +203,16 @@ fn keys(source: &KeySource) -> String {
         KeySource::File { path, keys } => format!("{} of {}", keys.len(), path.display()),
         KeySource::Secret => "a shared secret".to_owned(),
     }
+}
+
+fn endpoints(endpoints: &Endpoints) -> Vec<(&'static str, String)> {
+    let named = [
+        ("authorization", &endpoints.authorization),
+        ("token", &endpoints.token),
+        ("end_session", &endpoints.end_session),
+        ("revocation", &endpoints.revocation),
+    ];
+    named.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?.to_string()))).collect()
 }
 
 fn trusts(authorities: &Authorities) -> String {
@@ -294,6 +312,10 @@ impl fmt::Display for IssuerLine {
         line(f, "believes", self.believes)?;
         some(f, "signs with", &self.algorithms)?;
         line(f, "keys", &self.keys)?;
+        some(f, "shows it", self.bearer_file.as_slice())?;
+        some(f, "snapshot", self.snapshot.as_slice())?;
+        let endpoints: Vec<_> = self.endpoints.iter().map(|(name, url)| format!("{name} = {url}")).collect();
+        some(f, "endpoints", &endpoints)?;
         some(f, "trusts", self.trusts.as_slice())?;
         f.write_char('\n')
     }

@@ -42,8 +42,8 @@ pub use self::example::example;
 use self::fault::Faults;
 pub use self::fault::{Problem, Severity};
 pub use self::model::{
-    AccessLog, Address, Admin, Authorization, Config, Drain, HostField, Issuer, KeySource, Limits, Log, LogFormat,
-    LogLevel, RefusalLog, Server, Upstream,
+    AccessLog, Address, Admin, Authorization, Config, Drain, Endpoints, HostField, Issuer, KeySource, Limits, Log,
+    LogFormat, LogLevel, RefusalLog, Server, Upstream,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

@@ -109,6 +109,10 @@ pub struct Issuer {
     pub name: String,
     /// The source of its keys.
     pub keys: KeySource,
+    /// The file with the token that is shown to it when keys are fetched; held one token when the configuration was read.
+    pub bearer_file: Option<PathBuf>,
+    /// Its endpoints, as far as the file names them.
+    pub endpoints: Endpoints,
     /// Who is believed to vouch for it in TLS; `None`: whom the system trusts.
     pub authorities: Option<Authorities>,
     /// Whether plain http outside loopback is fetched, also where discovery names it.
@@ -121,6 +125,22 @@ pub struct Issuer {
     pub cooldown: Duration,
     /// How long the last good set is used while fetching fails; at least `refresh`.
     pub max_stale: Duration,
+    /// Where its public keys are kept for the next start; no other issuer's are kept there.
+    pub snapshot: Option<PathBuf>,
+}
+
+/// Endpoints of an issuer (RFC 6749, RFC 7009, OpenID Connect RP-Initiated Logout 1.0). What is not given is for discovery
+/// to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Where browsers are sent to log in.
+    pub authorization: Option<Url>,
+    /// Where codes and refresh tokens become access tokens.
+    pub token: Option<Url>,
+    /// Where browsers are sent to log out.
+    pub end_session: Option<Url>,
+    /// Where refresh tokens are given back.
+    pub revocation: Option<Url>,
 }
 
 /// The source of an issuer's keys.

@@ -128,6 +128,8 @@ options! {
         hmac_secret: Hidden = Off(r#"{ file = "hmac.key" }"#);
         /// default: from the issuer
         discovery_url: Url = Off(r#""https://login.example.com/.well-known/openid-configuration""#);
+        /// instead of what discovery names
+        endpoints: Endpoints = Off(r#"{ token = "https://login.example.com/token" }"#);
         /// plain http outside loopback, for what we fetch
         allow_http: bool = Default("false");
         /// for what we fetch from it: believe only the authorities of this PEM file
@@ -136,6 +138,18 @@ options! {
         required_for_ready: bool = Default("true");
         /// where its public keys come from; default: by discovery
         jwks: Jwks = Section;
+    }
+
+    /// `issuers.NAME.endpoints`
+    struct Endpoints {
+        /// where browsers are sent to log in
+        authorization: Url = Off(r#""https://login.example.com/authorize""#);
+        /// where codes and refresh tokens become access tokens
+        token: Url = Off(r#""https://login.example.com/token""#);
+        /// where browsers are sent to log out
+        end_session: Url = Off(r#""https://login.example.com/logout""#);
+        /// where refresh tokens are given back
+        revocation: Url = Off(r#""https://login.example.com/revoke""#);
     }
 
     /// `issuers.NAME.tls`
@@ -182,6 +196,10 @@ options! {
         cooldown: Duration = Default(r#""10s""#);
         /// how long the last good set is used while fetching fails
         max_stale: Duration = Default(r#""24h""#);
+        /// a file of its own that keeps the public keys for the next start, should the issuer be down then
+        snapshot: Text = Off(r#""main.jwks""#);
+        /// a file with a token to show to the issuer, read at each fetch (a Kubernetes API server asks for one)
+        bearer_file: Text = Off(r#""token""#);
     }
 
     /// `[upstreams.NAME]`

@@ -14,8 +14,8 @@ use crate::config::{Config, KeySource as ConfiguredSource, LogFormat, LogLevel, 
 use crate::policy::Rules;
 use crate::policy::issuer::IssuerId;
 use crate::remote::http::PlainHttp;
-use crate::remote::jwks::KeySets;
 use crate::remote::jwks::source::{KeySource, Origin};
+use crate::remote::jwks::{KeySets, Standing};
 use crate::telemetry::access::{Refused, Settings};
 use crate::telemetry::labels::Labels;
 use crate::telemetry::ledger::Ledger;
@@ -36,6 +36,8 @@ pub struct IssuerReadiness {
     pub name: String,
     /// Whether its keys were ever seen, or none are needed.
     pub seen: bool,
+    /// What is held of them; nothing before they were seen, or where none are needed.
+    pub keys: Option<Standing>,
     /// Whether the gateway is unready until they were.
     pub required: bool,
 }
@@ -82,6 +84,7 @@ impl InForce {
             .map(|(index, issuer)| IssuerReadiness {
                 name: issuer.name.clone(),
                 seen: self.keys.seen(IssuerId(index)),
+                keys: self.keys.standing(IssuerId(index)),
                 required: issuer.required_for_ready,
             })
             .collect()
@@ -163,10 +166,12 @@ pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
         name: issuer.name.clone(),
         issuer: config.rules.issuers.get(id.0)?.spellings.first()?.clone(),
         origin,
+        bearer_file: issuer.bearer_file.clone(),
         authorities: issuer.authorities.clone(),
         plain_http: if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback },
         refresh: issuer.refresh,
         cooldown: issuer.cooldown,
         max_stale: issuer.max_stale,
+        snapshot: issuer.snapshot.clone(),
     })
 }

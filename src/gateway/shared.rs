@@ -9,7 +9,7 @@ use super::request_body::Pace;
 use super::verified::Verified;
 use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::Client;
-use crate::remote::jwks::{FetchEvent, Fetching};
+use crate::remote::jwks::{Event, Fetching};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
@@ -38,10 +38,16 @@ impl Shared {
     pub fn new(telemetry: Arc<Telemetry>, clock: Clock, pace: Pace, control: &Handle) -> Result<Self, SharedFault> {
         let client = Client::new(clock.clone()).map_err(SharedFault)?;
         let told = Arc::clone(&telemetry);
-        let observer = move |event: FetchEvent| {
-            told.metrics.jwks_fetched(&event.issuer, event.trigger, event.result, event.keys);
-            if event.result == FetchResult::Success {
-                told.metrics.jwks_replaced(&event.issuer, event.at);
+        let observer = move |event: Event| match event {
+            Event::Fetched(fetch) => {
+                told.metrics.jwks_fetched(&fetch.issuer, fetch.trigger, fetch.result, fetch.keys);
+                if fetch.result == FetchResult::Success {
+                    told.metrics.jwks_replaced(&fetch.issuer, fetch.at);
+                }
+            }
+            Event::Restored { issuer, keys, fetched } => {
+                told.metrics.jwks_held(&issuer, keys);
+                told.metrics.jwks_replaced(&issuer, fetched);
             }
         };
         let started = clock.now();

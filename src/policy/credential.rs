@@ -7,6 +7,7 @@
 //!
 //! What is no credential is told apart from nothing at all: only the latter can be meant as an anonymous request.
 
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::reject::Reject;
@@ -89,6 +90,21 @@ impl<'a> Credential<'a> {
             .ok_or(Reject::CredentialMalformed { what: "does not hold one token of the alphabet RFC 6750 gives it" })?;
         Ok(Self::Bearer(token))
     }
+}
+
+/// The value of the `Authorization` field that bears the token of a file: all that stands in it but for blanks at its
+/// ends, which an editor leaves. It is marked as sensitive.
+///
+/// # Errors
+///
+/// What the file holds instead, for a sentence that begins with the token.
+pub fn bearer(text: &[u8]) -> Result<HeaderValue, &'static str> {
+    let token = str::from_utf8(text.trim_ascii()).ok().filter(|token| is_b64token(token));
+    let token = token.ok_or("is not one token of the alphabet RFC 6750 gives it")?;
+    let value = HeaderValue::from_str(&format!("Bearer {token}"));
+    let mut value = value.map_err(|_| "is not one token of the alphabet RFC 6750 gives it")?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.

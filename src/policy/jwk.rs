@@ -21,6 +21,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
 use super::json::{Json, Object};
 use super::jwt::Algorithm;
@@ -102,6 +103,11 @@ impl JwkSet {
         &self.unusable
     }
 
+    /// The usable keys as a JWK Set that [`JwkSet::parse`] reads: their public members alone, whatever else they came with.
+    pub fn to_json(&self) -> Value {
+        json!({ "keys": self.keys.iter().map(Jwk::to_json).collect::<Vec<_>>() })
+    }
+
     /// Whether [`JwkSet::select`] still gives this very key for a token with this `kid` and algorithm.
     pub fn has(&self, key: Thumbprint, kid: Option<&str>, algorithm: Algorithm) -> bool {
         match self.select(kid, algorithm) {
@@ -138,8 +144,13 @@ impl JwkSet {
 pub struct Jwk {
     kid: Option<String>,
     checks: Checks,
+    /// What makes the key, and is public; nothing where the key is a secret.
+    public: Members,
     thumbprint: Thumbprint,
 }
+
+/// Members of a JWK in lexicographic order, binary ones in base64url.
+type Members = Vec<(&'static str, String)>;
 
 /// What a key can check: itself, parsed once, for each algorithm that it may be used with.
 type Checks = Vec<(Algorithm, Check)>;
@@ -165,7 +176,7 @@ pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {
     /// SHA-256 over the members that make the key, in lexicographic order, without white space.
-    fn of(members: &[(&str, &str)]) -> Self {
+    fn of(members: &[(&str, String)]) -> Self {
         let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
         let digest = digest(&SHA256, format!("{{{}}}", members.join(",")).as_bytes());
         let mut bytes = [0; 32];
@@ -185,9 +196,9 @@ impl fmt::Debug for Jwk {
 impl Jwk {
     /// A secret that signer and verifier share; it is never part of a set.
     pub(super) fn secret(bytes: &[u8]) -> Self {
-        let thumbprint = Thumbprint::of(&[("k", &URL_SAFE_NO_PAD.encode(bytes)), ("kty", "oct")]);
+        let thumbprint = Thumbprint::of(&[("k", URL_SAFE_NO_PAD.encode(bytes)), ("kty", "oct".to_owned())]);
         let checks = HMAC.iter().map(|(name, hash)| (*name, Check::Secret(Box::new(hmac::Key::new(*hash, bytes)))));
-        Self { kid: None, checks: checks.collect(), thumbprint }
+        Self { kid: None, checks: checks.collect(), public: Members::new(), thumbprint }
     }
 
     /// The key's own name, whatever its set calls it.
@@ -233,7 +244,7 @@ impl Jwk {
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|member| key.has(member)) {
             return Err("is a private or symmetric key, which a key set must never publish");
         }
-        let (mut checks, thumbprint) = material(key)?;
+        let (mut checks, public) = material(key)?;
         let alg = match optional_text(key, "alg", "has an `alg` that is not a string")? {
             None => None,
             // RFC 9864 section 2.2: `Ed25519` is what `EdDSA` means with this curve.
@@ -244,12 +255,22 @@ impl Jwk {
         if checks.is_empty() {
             return Err("has an `alg` that does not fit its key type");
         }
-        Ok(Self { kid: kid.map(str::to_owned), checks, thumbprint })
+        let thumbprint = Thumbprint::of(&public);
+        Ok(Self { kid: kid.map(str::to_owned), checks, public, thumbprint })
+    }
+
+    /// The key's public members, its `kid`, and its `alg` where it is good for one alone.
+    fn to_json(&self) -> Value {
+        let alg = if let [(algorithm, _)] = &self.checks[..] { Some(algorithm.name()) } else { None };
+        let named = [("kid", self.kid.as_deref()), ("alg", alg)].into_iter();
+        let named = named.filter_map(|(member, value)| Some((member, value?)));
+        let public = self.public.iter().map(|(member, value)| (*member, value.as_str()));
+        public.chain(named).map(|(member, value)| (member.to_owned(), Value::from(value))).collect()
     }
 }
 
 /// The key itself, by its type (RFC 7518 section 6, RFC 8037 section 2).
-fn material(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
+fn material(key: &Object) -> Result<(Checks, Members), &'static str> {
     let curve = key.get("crv").and_then(Json::as_str);
     match (key.get("kty").and_then(Json::as_str), curve) {
         (Some("RSA"), _) => rsa(key),
@@ -265,7 +286,11 @@ fn material(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
     }
 }
 
-fn rsa(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
+fn members<const N: usize>(members: [(&'static str, &str); N]) -> Members {
+    members.into_iter().map(|(member, value)| (member, value.to_owned())).collect()
+}
+
+fn rsa(key: &Object) -> Result<(Checks, Members), &'static str> {
     let modulus = binary(key, "n")?;
     let exponent = binary(key, "e")?;
     // RFC 7518 section 2: Base64urlUInt has no leading zero octets, but issuers with a signed-integer library send one.
@@ -289,7 +314,7 @@ fn rsa(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
     };
     let checks = RSA.iter().map(check).collect::<Option<_>>().ok_or("is no RSA public key")?;
     let (n, e) = (URL_SAFE_NO_PAD.encode(modulus), URL_SAFE_NO_PAD.encode(exponent));
-    Ok((checks, Thumbprint::of(&[("e", &e), ("kty", "RSA"), ("n", &n)])))
+    Ok((checks, members([("e", &e), ("kty", "RSA"), ("n", &n)])))
 }
 
 /// The uncompressed point of an EC key, seen to be on its curve (RFC 7518 section 6.2.1).
@@ -299,7 +324,7 @@ fn point(
     size: usize,
     algorithm: Algorithm,
     parameters: &'static EcdsaVerificationAlgorithm,
-) -> Result<(Checks, Thumbprint), &'static str> {
+) -> Result<(Checks, Members), &'static str> {
     let (x, y) = (binary(key, "x")?, binary(key, "y")?);
     if x.len() != size || y.len() != size {
         return Err("is an EC key whose coordinates are not of its curve's length");
@@ -308,18 +333,18 @@ fn point(
     let parsed =
         ParsedPublicKey::new(parameters, &point).map_err(|_| "is an EC key whose point is not on its curve")?;
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-    let thumbprint = Thumbprint::of(&[("crv", curve), ("kty", "EC"), ("x", &x), ("y", &y)]);
-    Ok((vec![(algorithm, Check::Public(parsed))], thumbprint))
+    let public = members([("crv", curve), ("kty", "EC"), ("x", &x), ("y", &y)]);
+    Ok((vec![(algorithm, Check::Public(parsed))], public))
 }
 
-fn ed25519(key: &Object) -> Result<(Checks, Thumbprint), &'static str> {
+fn ed25519(key: &Object) -> Result<(Checks, Members), &'static str> {
     let bytes = binary(key, "x")?;
     // The parser would take other encodings of a key than the bare 32 bytes.
     let parsed = ParsedPublicKey::new(&ED25519, &bytes).ok().filter(|_| bytes.len() == 32);
     let parsed = parsed.ok_or("is no Ed25519 public key")?;
     let x = URL_SAFE_NO_PAD.encode(&bytes);
-    let thumbprint = Thumbprint::of(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]);
-    Ok((vec![(Algorithm::EdDSA, Check::Public(parsed))], thumbprint))
+    let public = members([("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]);
+    Ok((vec![(Algorithm::EdDSA, Check::Public(parsed))], public))
 }
 
 /// What an RSA key of unsaid `alg` may check.

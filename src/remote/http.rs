@@ -5,10 +5,13 @@
 //! 3. A name never leads to a link-local address or to one where clouds serve a machine's own credentials: whoever
 //!    answers for that name could make us fetch them.
 //! 4. Redirects are not followed, answers other than 200 are not read.
+//!    A token goes only over `https`, or plain `http` to this machine, whatever the operator allowed else.
 //! 5. The whole call ends at the caller's deadline; a body is read in pieces up to a bound, whatever its length claims.
 //!
 //! Calls over `https` go through the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`); plain ones are direct.
 //! Connections are not kept: fetches are minutes apart, and a dead one would cost a fetch.
+
+mod freshness;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +37,15 @@ pub enum PlainHttp {
     Loopback,
     /// To wherever the operator says: `allow_http`.
     Anywhere,
+}
+
+/// A document that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its bytes, at most [`BODY_LIMIT`].
+    pub body: Vec<u8>,
+    /// For how long its server calls it fresh, where it says so.
+    pub fresh_for: Option<Duration>,
 }
 
 /// Why a document could not be fetched.
@@ -77,7 +89,8 @@ impl FetchError {
                 "use https and no user info; `allow_http` of the issuer admits plain http where its network is trusted"
             }
             Self::Unreachable(_) => {
-                "see that the name resolves, the port is open from here and the certificate is trusted"
+                "see that the name resolves, the port is open from here and the certificate is trusted: `tls.ca` names an \
+                 authority of your own"
             }
             Self::Timeout => "see why the issuer is slow, or give its keys as `jwks.file`",
             Self::Redirected(_) => "give the final address as `discovery_url` or `jwks.uri`",
@@ -122,14 +135,25 @@ impl Client {
         Self { tls: tls.map_err(|error| reason(&error)), ..self.clone() }
     }
 
-    /// The body of the answer to `GET url`, where it is complete at `deadline`.
+    /// The answer to `GET url`, where it is complete at `deadline`. `bearer` is the value of its `Authorization` field.
     ///
     /// # Errors
     ///
     /// See [`FetchError`].
-    pub async fn get(&self, url: &Url, plain: PlainHttp, deadline: Monotonic) -> Result<Vec<u8>, FetchError> {
-        let client = self.client_for(url, plain)?;
-        match self.clock.until(deadline, fetch(client, url)).await {
+    pub async fn get(
+        &self,
+        url: &Url,
+        plain: PlainHttp,
+        bearer: Option<HeaderValue>,
+        deadline: Monotonic,
+    ) -> Result<Document, FetchError> {
+        let plain = if bearer.is_some() { PlainHttp::Loopback } else { plain };
+        let request = self.client_for(url, plain)?.get(url.clone());
+        let request = match bearer {
+            Some(value) => request.header(header::AUTHORIZATION, value),
+            None => request,
+        };
+        match self.clock.until(deadline, fetch(request)).await {
             Ok(result) => result,
             Err(Elapsed) => Err(FetchError::Timeout),
         }
@@ -178,8 +202,8 @@ fn builder() -> reqwest::ClientBuilder {
         .dns_resolver(Arc::new(Names))
 }
 
-async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, FetchError> {
-    let mut response = client.get(url.clone()).send().await.map_err(fault)?;
+async fn fetch(request: reqwest::RequestBuilder) -> Result<Document, FetchError> {
+    let mut response = request.send().await.map_err(fault)?;
     let status = response.status();
     if status.is_redirection() {
         return Err(FetchError::Redirected(status.as_u16()));
@@ -187,6 +211,7 @@ async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, FetchErro
     if status != StatusCode::OK {
         return Err(FetchError::Status(status.as_u16()));
     }
+    let fresh_for = freshness::fresh_for(response.headers());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(fault)? {
         if body.len() + chunk.len() > BODY_LIMIT {
@@ -194,7 +219,7 @@ async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, FetchErro
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(Document { body, fresh_for })
 }
 
 fn fault(error: reqwest::Error) -> FetchError {

@@ -32,6 +32,27 @@ pub struct Component {
     /// Why it is not; empty where it is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// What is held of an issuer's keys; nothing where none were seen, and for what is no issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
+}
+
+/// What is held of an issuer's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Keys {
+    /// `issuer`, `file` or `snapshot`.
+    pub from: &'static str,
+    /// The time since they were fetched from there.
+    pub age_seconds: u64,
+    /// How many can be used; 0 once they are older than `max_stale`.
+    pub usable: usize,
+}
+
+impl Component {
+    /// A part that has no keys; `why` it is not ready, where it is not.
+    pub fn new(name: impl Into<String>, why: Option<&str>) -> Self {
+        Self { name: name.into(), ready: why.is_none(), why: why.unwrap_or_default().to_owned(), keys: None }
+    }
 }
 
 /// Where the admin listener gets what it tells.
@@ -91,10 +112,8 @@ impl Admin {
 
     fn readiness(&self, phase: Phase) -> Response<Body> {
         let mut components = vec![match phase {
-            Phase::Serving => Component { name: "server".to_owned(), ready: true, why: String::new() },
-            Phase::Draining | Phase::Closing | Phase::Stopped => {
-                Component { name: "server".to_owned(), ready: false, why: "draining".to_owned() }
-            }
+            Phase::Serving => Component::new("server", None),
+            Phase::Draining | Phase::Closing | Phase::Stopped => Component::new("server", Some("draining")),
         }];
         components.extend((self.components)());
         let ready = components.iter().all(|component| component.ready);

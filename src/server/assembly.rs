@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::admin::{Admin, Component};
+use super::admin::{Admin, Component, Keys};
 use super::connection::Bounds;
 use super::drain::{Drain, Signals};
 use super::room::Terms;
@@ -15,6 +15,7 @@ use crate::config::{Config, Limits};
 use crate::gateway::request_body::Pace;
 use crate::gateway::{Gateways, InForce, Shared, SharedFault, log_format, log_level};
 use crate::remote::clock::Clock;
+use crate::remote::jwks::Provenance;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::log::{self, LogFault};
@@ -173,10 +174,18 @@ fn terms(limits: Limits) -> Terms {
 /// What `/readyz` tells beside the server's own state. An outage after keys were seen once does not count.
 fn components(in_force: &InForce) -> Vec<Component> {
     let issuers = in_force.readiness().into_iter().map(|issuer| {
-        let ready = issuer.seen || !issuer.required;
-        let why = if ready { String::new() } else { "its keys have not been seen yet".to_owned() };
-        Component { name: format!("issuer {}", issuer.name), ready, why }
+        let unready = issuer.required && !issuer.seen;
+        let why = unready.then_some("its keys have not been seen yet");
+        let keys = issuer.keys.map(|standing| Keys {
+            from: match standing.from {
+                Provenance::Issuer => "issuer",
+                Provenance::File => "file",
+                Provenance::Snapshot => "snapshot",
+            },
+            age_seconds: standing.age.as_secs(),
+            usable: standing.keys,
+        });
+        Component { keys, ..Component::new(format!("issuer {}", issuer.name), why) }
     });
-    let configuration = Component { name: "configuration".to_owned(), ready: true, why: String::new() };
-    std::iter::once(configuration).chain(issuers).collect()
+    std::iter::once(Component::new("configuration", None)).chain(issuers).collect()
 }

@@ -140,12 +140,16 @@ impl Metrics {
 
     /// Counts a fetch of the key set of the issuer of that name, after which there are so many usable keys.
     pub fn jwks_fetched(&self, issuer: &str, trigger: FetchTrigger, result: FetchResult, keys: usize) {
-        let name = Name::issuer(issuer);
-        self.names.if_in_force(&name, || {
-            self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
-        });
-        self.names.if_used(&name, || {
+        self.jwks_held(issuer, keys);
+        self.names.if_used(&Name::issuer(issuer), || {
             self.families.jwks_fetches.with_label_values(&[issuer, trigger.label(), result.label()]).inc();
+        });
+    }
+
+    /// Tells how many usable keys there are of the issuer of that name.
+    pub fn jwks_held(&self, issuer: &str, keys: usize) {
+        self.names.if_in_force(&Name::issuer(issuer), || {
+            self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
         });
     }
 

@@ -1,140 +1,26 @@
 //! Key sets: fetched ahead of need, joined, bounded, kept through outages; every lie of an issuer has its outcome.
 
+mod asking;
+mod engine;
+mod freshness;
 mod lies;
+mod served;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bearward::policy::issuer::IssuerId;
-use bearward::policy::jwk::{JwkSet, Selection};
-use bearward::policy::jwt::Algorithm;
 use bearward::policy::reject::{Code, Reject};
-use bearward::remote::clock::{Clock, Hands};
-use bearward::remote::http::{Client, PlainHttp};
 use bearward::remote::jwks::source::{KeySource, Origin};
-use bearward::remote::jwks::{FetchEvent, Fetching, KeySets, PATIENCE};
+use bearward::remote::jwks::{FetchEvent, PATIENCE};
 use bearward::telemetry::labels::{FetchResult, FetchTrigger};
 use serde_json::json;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
+use self::engine::{COOLDOWN, ID, MAX_STALE, REFRESH, START, World, ask, known, patiently, source};
 use crate::harness::issuer::{Answer, Document, Issuer};
 use crate::harness::log;
 use crate::harness::mint::{Key, jwk_set};
-
-const ID: IssuerId = IssuerId(0);
-const START: Duration = Duration::from_secs(1_800_000_000);
-const REFRESH: Duration = Duration::from_secs(300);
-const COOLDOWN: Duration = Duration::from_secs(10);
-const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
-
-/// A key engine for one issuer, with the clock in our hands.
-struct World {
-    sets: Arc<KeySets>,
-    hands: Hands,
-    events: mpsc::UnboundedReceiver<FetchEvent>,
-}
-
-impl World {
-    /// An engine that has just been started.
-    fn start(issuer: &str, origin: Origin) -> Self {
-        Self::start_named("main", issuer, origin)
-    }
-
-    fn start_named(name: &str, issuer: &str, origin: Origin) -> Self {
-        let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + START);
-        let (sender, events) = mpsc::unbounded_channel();
-        let source = KeySource {
-            name: name.to_owned(),
-            issuer: issuer.to_owned(),
-            origin,
-            authorities: None,
-            plain_http: PlainHttp::Loopback,
-            refresh: REFRESH,
-            cooldown: COOLDOWN,
-            max_stale: MAX_STALE,
-        };
-        let client = Client::new(clock.clone()).unwrap();
-        let observer = Arc::new(move |event| {
-            // The test may be over.
-            let _ = sender.send(event);
-        });
-        let fetching = Fetching { handle: Handle::current(), clock, client, observer };
-        let sets = Arc::new(KeySets::start(vec![Some(source)], &fetching, None));
-        Self { sets, hands, events }
-    }
-
-    /// An engine that finds the keys by discovery.
-    fn of(issuer: &Issuer) -> Self {
-        Self::start(&issuer.url(), Origin::Discovery(issuer.url_of(Document::Discovery).parse().unwrap()))
-    }
-
-    /// An engine that was told where the keys are.
-    fn at_keys_of(issuer: &Issuer) -> Self {
-        Self::start(&issuer.url(), Origin::Uri(issuer.url_of(Document::Keys).parse().unwrap()))
-    }
-
-    /// The next fetch that ends.
-    async fn event(&mut self) -> FetchEvent {
-        patiently(self.events.recv()).await.unwrap()
-    }
-
-    async fn expect(&mut self, trigger: FetchTrigger, result: FetchResult, keys: usize) {
-        let event = self.event().await;
-        assert_eq!((event.trigger, event.result, event.keys), (trigger, result, keys));
-    }
-
-    /// Lets the time of the next refresh come.
-    async fn refresh(&mut self, result: FetchResult, keys: usize) {
-        self.hands.advance(REFRESH);
-        self.expect(FetchTrigger::Refresh, result, keys).await;
-    }
-
-    /// How a token with this `kid` fares, as the gateway asks: the set that is there, then at most one refetch.
-    async fn ask(&self, kid: &str) -> Result<(), Code> {
-        patiently(ask(&self.sets, kid)).await
-    }
-
-    /// Lets `wait` pass, and sees that nothing is asked of the issuer before the last tenth of it.
-    async fn advance_quietly(&self, wait: Duration, issuer: &Issuer) {
-        let asked = issuer.requests(Document::Keys);
-        let early = wait.mul_f64(0.89);
-        self.hands.advance(early);
-        issuer.round_trip().await;
-        assert_eq!(issuer.requests(Document::Keys), asked, "asked too early");
-        self.hands.advance(wait - early);
-    }
-
-    fn no_more_events(&mut self) {
-        assert_eq!(self.events.try_recv().ok(), None);
-    }
-}
-
-async fn ask(sets: &KeySets, kid: &str) -> Result<(), Code> {
-    let has = |set: &JwkSet| {
-        let kid = Some(kid);
-        [Algorithm::ES256, Algorithm::RS256, Algorithm::ES384, Algorithm::ES512, Algorithm::EdDSA]
-            .into_iter()
-            .any(|algorithm| matches!(set.select(kid, algorithm), Selection::Keys(_)))
-    };
-    if sets.current(ID).is_some_and(|set| has(&set)) {
-        return Ok(());
-    }
-    match sets.refetch(ID).await {
-        Ok(set) if has(&set) => Ok(()),
-        Ok(_) => Err(Code::KeyUnknown),
-        Err(reject) => Err(reject.code()),
-    }
-}
-
-async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("this does not come")
-}
-
-fn known(world: &World) -> usize {
-    world.sets.current(ID).map_or(0, |set| set.len())
-}
 
 #[tokio::test]
 async fn keys_come_by_discovery_and_are_refreshed() {
@@ -476,7 +362,7 @@ async fn the_log_tells_each_change_once() {
     let issuer = Issuer::start(&[]).await;
     issuer.answer(Document::Keys, Answer::Status(500));
     let origin = Origin::Uri(issuer.url_of(Document::Keys).parse().unwrap());
-    let mut world = World::start_named("logged", &issuer.url(), origin);
+    let mut world = World::start_with(KeySource { name: "logged".to_owned(), ..source(&issuer.url(), origin) });
     world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;
     world.hands.advance(PATIENCE);
     world.expect(FetchTrigger::Start, FetchResult::Status, 0).await;

@@ -1,7 +1,7 @@
 //! `[issuers.NAME]`: whose tokens are believed, by which evidence, and where the keys come from.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{certificates, keys, positive};
 use crate::config::fault::{Faults, Span};
@@ -23,6 +23,7 @@ pub(super) fn issuers(
     faults: &mut Faults,
 ) -> Option<(Vec<Issuer>, Vec<policy::issuer::Issuer>)> {
     distinct_spellings(raw, faults);
+    distinct_snapshots(raw, directory, faults);
     let built: Vec<_> = raw.iter().map(|(name, raw)| issuer(&name.value, raw, directory, faults)).collect();
     built.into_iter().collect::<Option<Vec<_>>>().map(|pairs| pairs.into_iter().unzip())
 }
@@ -42,6 +43,20 @@ fn distinct_spellings(raw: &[Raw], faults: &mut Faults) {
             }
             seen.push((spelling, span, &name.value));
         }
+    }
+}
+
+/// Two issuers that keep their keys in one file would find each other's at the next start.
+fn distinct_snapshots(raw: &[Raw], directory: &Path, faults: &mut Faults) {
+    let mut seen: Vec<(PathBuf, &Span, &str)> = Vec::new();
+    for (name, issuer) in raw {
+        let Some(field) = issuer.jwks.value.as_ref().map(|jwks| &jwks.snapshot) else { continue };
+        let Some(path) = field.value.as_ref().map(|path| directory.join(&path.0)) else { continue };
+        if let Some((_, first, owner)) = seen.iter().find(|(earlier, _, _)| *earlier == path) {
+            let what = format!("the snapshot {} is another issuer's already", path.display());
+            faults.fault(&field.span, what, "give each issuer a file of its own").also(first, format!("of `{owner}`"));
+        }
+        seen.push((path, &field.span, &name.value));
     }
 }
 
@@ -70,12 +85,15 @@ fn issuer(
     let source = Issuer {
         name: name.to_owned(),
         keys: keys?,
+        bearer_file: jwks.bearer_file.value.as_ref().map(|path| directory.join(&path.0)),
+        endpoints: keys::endpoints(raw, faults),
         authorities,
         allow_http: raw.allow_http.value?,
         required_for_ready: raw.required_for_ready.value?,
         refresh: jwks.refresh.value?,
         cooldown: jwks.cooldown.value?,
         max_stale: jwks.max_stale.value?,
+        snapshot: jwks.snapshot.value.as_ref().map(|path| directory.join(&path.0)),
     };
     let signer = policy::issuer::Issuer {
         name: name.to_owned(),

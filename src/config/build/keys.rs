@@ -1,4 +1,4 @@
-//! Where an issuer's keys come from: its HMAC secret, a file, a URL, or discovery.
+//! Where an issuer's keys come from: its HMAC secret, a file, a URL, or discovery; and what it is asked beside them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,17 +8,18 @@ use url::{Host, Url};
 use super::secret::secret;
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
-use crate::config::model::KeySource;
+use crate::config::model::{Endpoints, KeySource};
 use crate::config::options::{Issuer, Jwks};
 use crate::config::read::At;
+use crate::policy::credential;
 use crate::policy::jwk::JwkSet;
 use crate::policy::jwt::{Algorithm, HmacSecret};
 
 /// The public keys of an issuer: a file, a URL, or what discovery names.
 pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<KeySource> {
     let allow_http = raw.allow_http.value?;
-    let fetched = [("jwks.uri", &jwks.uri), ("discovery_url", &raw.discovery_url)];
-    for (name, field) in fetched {
+    let written = [("jwks.uri", &jwks.uri), ("discovery_url", &raw.discovery_url)];
+    for (name, field) in written {
         if let Some(url) = &field.value {
             encrypted(url, &field.span, name, allow_http, faults);
         }
@@ -27,12 +28,19 @@ pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         let what = "`jwks` names both a URL and a file";
         faults.fault(&jwks.file.span, what, "keep one of them").also(&jwks.uri.span, "the URL");
     }
-    if let Some(path) = &jwks.file.value {
-        return key_file(&directory.join(&path.0), &jwks.file.span, faults);
-    }
     if jwks.file.written {
-        return None;
+        only_fetched(jwks, "file", &jwks.file.span, faults);
+        return key_file(&directory.join(&jwks.file.value.as_ref()?.0), &jwks.file.span, faults);
     }
+    let source = fetched(raw, jwks, allow_http, faults);
+    if let Some(path) = &jwks.bearer_file.value {
+        bearer_file(&directory.join(&path.0), &jwks.bearer_file.span, source.as_ref(), faults);
+    }
+    source
+}
+
+/// What is asked over the network.
+fn fetched(raw: &Issuer, jwks: &Jwks, allow_http: bool, faults: &mut Faults) -> Option<KeySource> {
     if jwks.uri.written {
         return jwks.uri.value.clone().map(KeySource::Uri);
     }
@@ -62,6 +70,7 @@ pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         let help = "an issuer has public keys or a secret, never both: remove one of them";
         faults.fault(span, format!("`{name}` beside `hmac_secret`"), help).also(&raw.hmac_secret.span, "the secret");
     }
+    only_fetched(jwks, "hmac_secret", &raw.hmac_secret.span, faults);
     let bytes = secret(&raw.hmac_secret, "hmac_secret", directory, faults)?;
     let least = least_secret(&raw.algorithms);
     if bytes.len() < least {
@@ -71,6 +80,57 @@ pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         return None;
     }
     Some(HmacSecret::new(&bytes))
+}
+
+/// The issuer's endpoints, each of which may get a secret or a browser.
+pub(super) fn endpoints(raw: &Issuer, faults: &mut Faults) -> Endpoints {
+    let Some(endpoints) = &raw.endpoints.value else { return Endpoints::default() };
+    let mut endpoint = |name: &str, field: &Field<Url>| {
+        if let (Some(url), Some(allow_http)) = (&field.value, raw.allow_http.value) {
+            encrypted(url, &field.span, name, allow_http, faults);
+        }
+        field.value.clone()
+    };
+    Endpoints {
+        authorization: endpoint("endpoints.authorization", &endpoints.authorization),
+        token: endpoint("endpoints.token", &endpoints.token),
+        end_session: endpoint("endpoints.end_session", &endpoints.end_session),
+        revocation: endpoint("endpoints.revocation", &endpoints.revocation),
+    }
+}
+
+/// Options that say something only of keys that are fetched.
+fn only_fetched(jwks: &Jwks, beside: &str, other: &Span, faults: &mut Faults) {
+    for (name, field) in [("snapshot", &jwks.snapshot), ("bearer_file", &jwks.bearer_file)] {
+        if field.written {
+            let what = format!("`{name}` beside `{beside}`: nothing is fetched from this issuer");
+            faults.fault(&field.span, what, "remove it").also(other, beside);
+        }
+    }
+}
+
+/// The token that is shown to the issuer: read again at each fetch, because it changes, and looked at now, because a
+/// mistake should be told now. Whoever runs on the machine may read it: Kubernetes makes it so.
+fn bearer_file(path: &Path, span: &Span, source: Option<&KeySource>, faults: &mut Faults) {
+    let shown = path.display();
+    if let Some(KeySource::Discovery(url) | KeySource::Uri(url)) = source
+        && url.scheme() != "https"
+        && !is_loopback(url)
+    {
+        let help = "use https for what is fetched from this issuer: `allow_http` does not stand for this";
+        faults.fault(span, format!("the token of {shown} would go to {url} in clear"), help);
+    }
+    match std::fs::read(path) {
+        Err(why) => {
+            let help = "paths are relative to the configuration file; the gateway's user must be able to read it";
+            faults.fault(span, format!("the token's file {shown} cannot be read: {why}"), help);
+        }
+        Ok(bytes) => {
+            if let Err(why) = credential::bearer(&bytes) {
+                faults.fault(span, format!("the text of {shown} {why}"), "name the file that holds the token alone");
+            }
+        }
+    }
 }
 
 /// The longest hash of the algorithms that are named; that of HS256 where none is.
@@ -124,7 +184,7 @@ fn encrypted(url: &Url, span: &Span, name: &str, allow_http: bool, faults: &mut 
     if url.scheme() == "https" || allow_http || is_loopback(url) {
         return;
     }
-    let what = format!("`{name}` is plain http outside loopback: whoever is on the way could put in keys of his own");
+    let what = format!("`{name}` is plain http outside loopback: whoever is on the way can read it and change it");
     let help = "use https; `allow_http = true` of the issuer allows it where the network itself is trusted";
     faults.fault(span, what, help);
 }

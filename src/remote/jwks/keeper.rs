@@ -1,125 +1,41 @@
-//! One issuer's shelf, which requests read, and its keeper, the one task that fills it.
+//! One issuer's keeper: the one task that fills its shelf.
 //!
 //! Only the keeper fetches, and it does one thing at a time: that is what joins the fetches of all requests into one. It
 //! decides about the cooldown too, after the request did, so that a request which decided late cannot start a second one.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, watch};
-
-use super::source::{KeySource, KeysError};
-use super::{FetchEvent, Fetching, PATIENCE};
+use super::fault::KeysError;
+use super::shelf::{Ended, Shelf};
+use super::snapshot::{self, Writer};
+use super::source::Fetched;
+use super::{Event, FetchEvent, Fetching, PATIENCE};
 use crate::policy::jwk::JwkSet;
-use crate::policy::reject::Reject;
 use crate::remote::clock::Monotonic;
 use crate::telemetry::labels::{FetchResult, FetchTrigger};
 
 /// The wait after the first of several failures.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// One issuer's keys, and how their fetching stands.
-pub(super) struct Shelf {
-    pub(super) source: KeySource,
-    kept: ArcSwapOption<Kept>,
-    progress: watch::Sender<Progress>,
-    wanted: Notify,
-}
-
-/// A set, and when it was fetched.
-struct Kept {
-    keys: Arc<JwkSet>,
-    fetched: Monotonic,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    running: bool,
-    /// How many fetches have ended.
-    count: u64,
-    last: Option<Ended>,
-}
-
-/// The end of a fetch.
-#[derive(Debug, Clone)]
-pub(super) struct Ended {
-    pub(super) at: Monotonic,
-    /// Why it failed, where it did.
-    pub(super) fault: Option<Arc<KeysError>>,
-}
-
-impl Shelf {
-    pub(super) fn new(source: KeySource) -> Self {
-        Self {
-            source,
-            kept: ArcSwapOption::empty(),
-            progress: watch::Sender::new(Progress::default()),
-            wanted: Notify::new(),
-        }
-    }
-
-    /// Begins with the set of another.
-    pub(super) fn take_over(&self, other: &Self) {
-        self.kept.store(other.kept.load_full());
-    }
-
-    pub(super) fn current(&self, now: Monotonic) -> Option<Arc<JwkSet>> {
-        let kept = self.kept.load();
-        let kept = kept.as_ref().filter(|kept| now < kept.fetched.after(self.source.max_stale))?;
-        Some(Arc::clone(&kept.keys))
-    }
-
-    pub(super) fn seen(&self) -> bool {
-        self.kept.load().is_some()
-    }
-
-    /// The end of the fetch that answers for a token with an unknown `kid`: the last one, where it is too recent for
-    /// another; else that of the fetch in progress, which is begun where there is none.
-    pub(super) async fn end_of_fetch(&self, now: Monotonic) -> Option<Ended> {
-        let mut progress = self.progress.subscribe();
-        // One look at the progress decides: were there two, a fetch could end between them, and nobody would come to
-        // end the wait.
-        let count = {
-            let progress = progress.borrow_and_update();
-            if let Some(ended) = progress.cooling(now, self.source.cooldown) {
-                return Some(ended.clone());
-            }
-            if !progress.running {
-                self.wanted.notify_one();
-            }
-            progress.count
-        };
-        progress.wait_for(|progress| progress.count > count).await.ok()?.last.clone()
-    }
-
-    pub(super) fn unavailable(&self, why: String, again: Duration) -> Reject {
-        // Rounded up: who waits that long must not come too early.
-        let retry_after = again.as_secs() + u64::from(again.subsec_nanos() > 0);
-        Reject::KeysUnavailable { issuer: self.source.name.clone(), why, retry_after: retry_after.max(1) }
-    }
-}
-
-impl Progress {
-    /// The end of the last fetch, where it is too recent for another one.
-    fn cooling(&self, now: Monotonic, cooldown: Duration) -> Option<&Ended> {
-        self.last.as_ref().filter(|ended| !self.running && now < ended.at.after(cooldown))
-    }
-}
-
-impl fmt::Debug for Shelf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shelf").field("source", &self.source).field("progress", &self.progress).finish_non_exhaustive()
-    }
-}
+/// The least time after which a set is fetched again because its server calls it no longer fresh.
+const LEAST_FRESHNESS: Duration = Duration::from_secs(60);
 
 /// Fetches one issuer's keys, for as long as it runs.
 pub(super) struct Keeper {
-    shelf: Arc<Shelf>,
-    fetching: Fetching,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) fetching: Fetching,
+    /// Where the keys are kept for the next start, if anywhere.
+    pub(super) writer: Option<Writer>,
+}
+
+/// How it went so far.
+#[derive(Debug)]
+struct Course {
     /// How many fetches have failed since the last good one.
     failures: u32,
+    /// For how long the server of the last good set called that fresh, where it said so.
+    fresh_for: Option<Duration>,
     /// What the operator was told last.
     told: Told,
 }
@@ -133,15 +49,12 @@ enum Told {
 }
 
 impl Keeper {
-    pub(super) fn new(shelf: Arc<Shelf>, fetching: Fetching) -> Self {
-        Self { shelf, fetching, failures: 0, told: Told::Nothing }
-    }
-
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self) {
+        let mut course = Course { failures: 0, fresh_for: None, told: Told::Nothing };
         let mut trigger = FetchTrigger::Start;
         loop {
-            let ended = self.fetch(trigger).await;
-            let next = ended.after(early(self.interval(ended)));
+            let ended = self.fetch(trigger, &mut course).await;
+            let next = ended.after(early(self.interval(&course, ended)));
             trigger = self.wait(next).await;
         }
     }
@@ -149,50 +62,44 @@ impl Keeper {
     /// Waits for the next reason to fetch.
     async fn wait(&self, next: Monotonic) -> FetchTrigger {
         let due = if self.shelf.seen() { FetchTrigger::Refresh } else { FetchTrigger::Start };
-        loop {
-            tokio::select! {
-                () = self.fetching.clock.sleep_until(next) => return due,
-                () = self.shelf.wanted.notified() => {
-                    // Somebody may have asked on the strength of what was true before the last fetch ended.
-                    let progress = self.shelf.progress.borrow();
-                    if progress.cooling(self.fetching.clock.now(), self.shelf.source.cooldown).is_none() {
-                        return FetchTrigger::UnknownKid;
-                    }
-                }
-            }
+        tokio::select! {
+            () = self.fetching.clock.sleep_until(next) => due,
+            () = self.shelf.wanted(&self.fetching.clock) => FetchTrigger::UnknownKid,
         }
     }
 
     /// How long until the next fetch that nobody asks for.
-    fn interval(&self, now: Monotonic) -> Duration {
+    fn interval(&self, course: &Course, now: Monotonic) -> Duration {
         let source = &self.shelf.source;
-        if self.failures == 0 {
-            return source.refresh;
+        if course.failures == 0 {
+            let least = LEAST_FRESHNESS.max(source.cooldown);
+            return course.fresh_for.map_or(source.refresh, |fresh| fresh.max(least).min(source.refresh));
         }
         // While there is no set every request is refused: the wait must not grow as long as it may when one serves.
         let serving = self.shelf.current(now).is_some();
         let longest = if serving { source.refresh } else { source.refresh.min(PATIENCE) };
-        FIRST_RETRY.saturating_mul(2u32.saturating_pow(self.failures - 1)).min(longest)
+        FIRST_RETRY.saturating_mul(2u32.saturating_pow(course.failures - 1)).min(longest)
     }
 
     /// Fetches once, puts the result in force and tells of it. Returns the time of its end.
-    async fn fetch(&mut self, trigger: FetchTrigger) -> Monotonic {
-        let shelf = Arc::clone(&self.shelf);
-        let Fetching { clock, client, observer, .. } = self.fetching.clone();
-        shelf.progress.send_modify(|progress| progress.running = true);
-        let deadline = clock.now().after(PATIENCE);
-        let fetched = shelf.source.fetch(&client, &clock, deadline).await;
+    async fn fetch(&self, trigger: FetchTrigger, course: &mut Course) -> Monotonic {
+        let (shelf, Fetching { clock, client, observer, .. }) = (&self.shelf, &self.fetching);
+        shelf.begin();
+        let fetched = shelf.source.fetch(client, clock, clock.now().after(PATIENCE)).await;
         let at = clock.now();
         let fault = match fetched {
-            Ok(keys) => {
-                self.failures = 0;
-                self.tell_success(&keys);
-                shelf.kept.store(Some(Arc::new(Kept { keys: Arc::new(keys), fetched: at })));
+            Ok(Fetched { keys, fresh_for }) => {
+                self.tell_success(&keys, course);
+                *course = Course { failures: 0, fresh_for, ..*course };
+                if let Some(writer) = &self.writer {
+                    writer.put(snapshot::document(&shelf.source, &keys, clock.wall()));
+                }
+                shelf.replace(keys, at);
                 None
             }
             Err(error) => {
-                self.failures = self.failures.saturating_add(1);
-                self.tell_failure(&error, at);
+                course.failures = course.failures.saturating_add(1);
+                self.tell_failure(&error, course, at);
                 Some(Arc::new(error))
             }
         };
@@ -203,38 +110,33 @@ impl Keeper {
             keys: shelf.current(at).map_or(0, |keys| keys.len()),
             at: clock.wall(),
         };
-        // The set is in place before those who wait for it wake.
-        shelf.progress.send_modify(|progress| {
-            progress.running = false;
-            progress.count += 1;
-            progress.last = Some(Ended { at, fault });
-        });
-        observer(event);
+        shelf.end(Ended { at, fault });
+        observer(Event::Fetched(event));
         at
     }
 
-    fn tell_success(&mut self, keys: &JwkSet) {
+    fn tell_success(&self, keys: &JwkSet, course: &mut Course) {
         let source = &self.shelf.source;
         source.report_unusable(keys);
-        match self.told {
+        match course.told {
             Told::Good => {}
             Told::Nothing => tracing::info!(issuer = %source.name, keys = keys.len(), "the issuer's keys are here"),
             Told::Failing(_) | Told::TooOld => {
                 tracing::info!(issuer = %source.name, keys = keys.len(), "the issuer's keys can be fetched again");
             }
         }
-        self.told = Told::Good;
+        course.told = Told::Good;
     }
 
     /// Once for each change of what is wrong, not for each try.
-    fn tell_failure(&mut self, error: &KeysError, now: Monotonic) {
+    fn tell_failure(&self, error: &KeysError, course: &mut Course, now: Monotonic) {
         let source = &self.shelf.source;
         let serving = self.shelf.current(now).is_some();
         let news = if self.shelf.seen() && !serving { Told::TooOld } else { Told::Failing(error.result()) };
-        if self.told == news {
+        if course.told == news {
             return;
         }
-        self.told = news;
+        course.told = news;
         let state = if serving {
             "the last good set serves on"
         } else if self.shelf.seen() {

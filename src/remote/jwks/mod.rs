@@ -1,20 +1,33 @@
-//! The key sets of the issuers: fetched ahead of need, kept through outages, never waited for by a known key.
+//! The key sets of the issuers: fetched ahead of need, kept through outages and restarts, never waited for by a known key.
 //!
 //! 1. Each issuer's set is fetched at start and every `refresh` after that. After a failure the next try comes sooner:
 //!    after a second, then twice as long each time, but at most 5 s while there is no set at all. Each a little early at
 //!    random, so that many gateways do not ask at once.
-//! 2. A token with an unknown `kid` joins one shared fetch. It begins no sooner than `cooldown` after the end of the last
+//! 2. Where the server of a set calls it fresh (`Cache-Control: max-age`) for less than `refresh`, the next fetch comes
+//!    then, but after a minute at the earliest, and not within `cooldown`. A longer freshness changes nothing: until the
+//!    next fetch a key lives on that its issuer has withdrawn, and for how long is the operator's word alone.
+//! 3. A token with an unknown `kid` joins one shared fetch. It begins no sooner than `cooldown` after the end of the last
 //!    fetch, so that whoever invents kids cannot make us ask more often; it goes on when the caller who began it leaves.
-//! 3. A failure keeps the last good set, until that is `max_stale` old. A set without a usable key is a failure.
-//! 4. A request reads a snapshot, without a lock, and waits only for a key that is not there: at most [`PATIENCE`].
-//!
-//! 5. When the configuration is exchanged, an issuer whose source is the same keeps its set and its fetching; one whose
+//! 4. A failure keeps the last good set, until that is `max_stale` old. A set without a usable key is a failure.
+//! 5. A request reads what is there, without a lock, and waits only for a key that is not: at most [`PATIENCE`].
+//! 6. Each good set is written to the issuer's snapshot, where it has one; at the next start that serves until the issuer
+//!    answers, as if it had been kept all the time: its age by the wall clock counts toward `max_stale`.
+//! 7. When the configuration is exchanged, an issuer whose source is the same keeps its set and its fetching; one whose
 //!    source only has other times keeps its set.
 //!
+//! No unknown `kid` is remembered. Within the cooldown each of them, the invented ones too, is answered by one moment per
+//! issuer: that of the last fetch, which did not have it. A list of kids asked for in vain could spare an issuer one fetch
+//! per cooldown at most, and only where a stranger repeats himself; but whoever guesses the `kid` of a key to come could
+//! put it on that list, and its first tokens would be refused. So nothing here grows with what strangers send.
+//!
 //! Whether a `kid` is in a set is not asked here: [`KeySets::refetch`] gives the newest set there may be, or says that it
-//! cannot; the caller selects again. Nothing here survives the process.
+//! cannot; the caller selects again.
 
+mod discovery;
+pub mod fault;
 mod keeper;
+mod shelf;
+mod snapshot;
 pub mod source;
 
 use std::fmt;
@@ -24,7 +37,10 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use self::keeper::{Ended, Keeper, Shelf};
+use self::keeper::Keeper;
+use self::shelf::{Ended, Shelf};
+pub use self::shelf::{Provenance, Standing};
+use self::snapshot::{Snapshot, Writer};
 use self::source::KeySource;
 use super::clock::{Clock, Elapsed};
 use super::http::Client;
@@ -69,6 +85,22 @@ pub struct Fetching {
     pub observer: Observer,
 }
 
+/// What became of a key set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A fetch has ended.
+    Fetched(FetchEvent),
+    /// At the start, a set was read from its snapshot.
+    Restored {
+        /// Whose keys: the issuer's name.
+        issuer: String,
+        /// How many usable keys there are now.
+        keys: usize,
+        /// When they were fetched from the issuer.
+        fetched: SystemTime,
+    },
+}
+
 /// A fetch that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchEvent {
@@ -84,13 +116,13 @@ pub struct FetchEvent {
     pub at: SystemTime,
 }
 
-/// Who is told of each fetch when it has ended and its result is in force.
-pub type Observer = Arc<dyn Fn(FetchEvent) + Send + Sync>;
+/// Who is told of each event when its result is in force.
+pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;
 
 impl KeySets {
     /// The keys of `sources`, which stand by [`IssuerId`]; those that were not there `before` begin to be fetched.
     ///
-    /// Returns at once; until a set is there, [`KeySets::current`] has none.
+    /// Reads the snapshots and returns; until a set is there, [`KeySets::current`] has none.
     pub fn start(sources: Vec<Option<KeySource>>, fetching: &Fetching, before: Option<&Self>) -> Self {
         let kept = sources.into_iter().map(|source| Some(kept(source?, fetching, before))).collect();
         Self { clock: fetching.clock.clone(), kept }
@@ -106,6 +138,11 @@ impl KeySets {
     /// Stays true through a later outage.
     pub fn seen(&self, issuer: IssuerId) -> bool {
         self.shelf(issuer).is_none_or(Shelf::seen)
+    }
+
+    /// What is held of the issuer's keys; nothing before they were first seen, and where it needs none.
+    pub fn standing(&self, issuer: IssuerId) -> Option<Standing> {
+        self.shelf(issuer)?.standing(self.clock.now())
     }
 
     /// The newest set there may be, for a token whose key is not in [`KeySets::current`].
@@ -152,15 +189,40 @@ fn kept(source: KeySource, fetching: &Fetching, before: Option<&KeySets>) -> Arc
     if let Some(same) = known().find(|known| known.shelf.source == source) {
         return Arc::clone(same);
     }
-    let shelf = Shelf::new(source);
+    let shelf = Arc::new(Shelf::new(source));
     if let Some(known) = known().find(|known| known.shelf.source.is_of_same_origin(&shelf.source)) {
         shelf.take_over(&known.shelf);
     }
-    let own = shelf.source.authorities.as_ref().map(|own| fetching.client.trusting(own));
-    let fetching = Fetching { client: own.unwrap_or_else(|| fetching.client.clone()), ..fetching.clone() };
-    let (handle, shelf) = (fetching.handle.clone(), Arc::new(shelf));
-    let keeper = handle.spawn(Keeper::new(Arc::clone(&shelf), fetching).run()).abort_handle();
+    let writer = restore(&shelf, fetching);
+    let keeper = Keeper { shelf: Arc::clone(&shelf), fetching: fetching.clone(), writer };
+    let keeper = fetching.handle.spawn(keeper.run()).abort_handle();
     Arc::new(Kept { shelf, keeper })
+}
+
+/// Reads the shelf's snapshot, if it has one, and puts it in force where there is no set. Returns who writes the next ones.
+fn restore(shelf: &Shelf, fetching: &Fetching) -> Option<Writer> {
+    let Fetching { handle, clock, observer, .. } = fetching;
+    let KeySource { name, snapshot, .. } = &shelf.source;
+    let path = snapshot.as_ref()?;
+    let file = path.display();
+    match Snapshot::load(path, &shelf.source, clock.wall()) {
+        Ok(Some(Snapshot { keys, fetched, age })) if !shelf.seen() => {
+            let count = keys.len();
+            shelf.restore(keys, age, clock.now());
+            observer(Event::Restored { issuer: name.clone(), keys: count, fetched });
+            let age = age.as_secs();
+            tracing::info!(issuer = %name, %file, keys = count, age, "the issuer's keys are those of the snapshot");
+        }
+        Ok(_) => {}
+        Err(distrust) => {
+            let help = distrust.help();
+            tracing::warn!(issuer = %name, %file, cause = %distrust, help, "the snapshot of the issuer's keys is not used");
+            if !distrust.may_be_replaced() {
+                return None;
+            }
+        }
+    }
+    Some(Writer::start(handle, name.clone(), path.clone()))
 }
 
 impl fmt::Debug for KeySets {

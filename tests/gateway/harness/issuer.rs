@@ -1,5 +1,5 @@
 //! An issuer on loopback: serves its discovery document and its key set over a real socket, and can rotate its keys, be
-//! slow, be down, or lie.
+//! slow, be down, or lie; over TLS where a test says so.
 //!
 //! Requests are counted as they arrive, before anything is answered, so a test can await one that is still held.
 
@@ -7,13 +7,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
+use super::certificates::Issued;
 use super::mint::{Key, jwk_set};
 
 /// How long a test waits for what must happen.
@@ -40,6 +43,8 @@ impl Document {
 pub enum Answer {
     /// 200 with this body, and this content type.
     Body(&'static str, Vec<u8>),
+    /// 200 with this body and these header fields, each `name: value`.
+    Headed(Vec<String>, Vec<u8>),
     /// This status with an empty body.
     Status(u16),
     /// 302 to this address.
@@ -50,6 +55,8 @@ pub enum Answer {
     Endless,
     /// The beginning of a body, and then nothing more while the client waits.
     Stalled,
+    /// The beginning of a body, and one blank more for each [`Issuer::drip`].
+    Dripping,
     /// Bytes that are not HTTP.
     Garbage,
 }
@@ -63,6 +70,11 @@ impl Answer {
         Self::Body("application/json", body.as_bytes().to_vec())
     }
 
+    /// 200 with this key set and these header fields.
+    pub fn headed(keys: &[Key], fields: &[&str]) -> Self {
+        Self::Headed(fields.iter().map(|field| (*field).to_owned()).collect(), jwk_set(keys).to_string().into_bytes())
+    }
+
     pub fn html() -> Self {
         Self::Body("text/html", b"<!doctype html><title>Sign in</title>".to_vec())
     }
@@ -70,7 +82,9 @@ impl Answer {
 
 struct State {
     answers: Mutex<[Answer; 2]>,
-    counts: watch::Sender<[usize; 2]>,
+    /// The `Authorization` of each request, by document.
+    requests: watch::Sender<[Vec<Option<String>>; 2]>,
+    drops: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
 
@@ -78,6 +92,7 @@ struct State {
 pub struct Issuer {
     address: SocketAddr,
     state: Arc<State>,
+    tls: Option<TlsAcceptor>,
     serving: Option<JoinHandle<()>>,
     /// Keeps the port ours while nobody listens on it.
     _reservation: Socket,
@@ -86,14 +101,28 @@ pub struct Issuer {
 impl Issuer {
     /// An issuer of these keys, up and telling the truth.
     pub async fn start(keys: &[Key]) -> Self {
+        Self::start_with(keys, None)
+    }
+
+    /// The same over TLS, with this certificate.
+    pub async fn start_tls(keys: &[Key], certificate: &Issued) -> Self {
+        let (certificate, key) = certificate.pair();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        Self::start_with(keys, Some(Arc::new(config).into()))
+    }
+
+    fn start_with(keys: &[Key], tls: Option<TlsAcceptor>) -> Self {
         let reservation = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let address = reservation.local_addr().unwrap().as_socket().unwrap();
         let state = State {
             answers: Mutex::new([Answer::Status(404), Answer::json(&jwk_set(keys))]),
-            counts: watch::Sender::new([0, 0]),
+            requests: watch::Sender::default(),
+            drops: watch::Sender::new(0),
             open: watch::Sender::new(true),
         };
-        let mut issuer = Self { address, state: Arc::new(state), serving: None, _reservation: reservation };
+        let mut issuer = Self { address, state: Arc::new(state), tls, serving: None, _reservation: reservation };
         issuer.answer(Document::Discovery, Answer::json(&issuer.metadata()));
         issuer.up();
         issuer
@@ -101,7 +130,7 @@ impl Issuer {
 
     /// The issuer's name, as its tokens and its discovery document tell it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
     }
 
     /// Where a document is served.
@@ -154,7 +183,7 @@ impl Issuer {
         let socket = bind(self.address);
         socket.listen(1024).unwrap();
         let listener = TcpListener::from_std(socket.into()).unwrap();
-        self.serving = Some(tokio::spawn(serve(listener, Arc::clone(&self.state))));
+        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), Arc::clone(&self.state))));
     }
 
     /// Makes a call of its own to the issuer: what was on its way before has had the time to arrive.
@@ -168,13 +197,23 @@ impl Issuer {
 
     /// How often a document was asked for.
     pub fn requests(&self, document: Document) -> usize {
-        self.state.counts.borrow()[document as usize]
+        self.state.requests.borrow()[document as usize].len()
+    }
+
+    /// The `Authorization` that came with each request for a document.
+    pub fn authorizations(&self, document: Document) -> Vec<Option<String>> {
+        self.state.requests.borrow()[document as usize].clone()
+    }
+
+    /// Lets one byte more of each [`Answer::Dripping`] go.
+    pub fn drip(&self) {
+        self.state.drops.send_modify(|drops| *drops += 1);
     }
 
     /// Waits until a document was asked for `count` times in all.
     pub async fn asked(&self, document: Document, count: usize) {
-        let mut counts = self.state.counts.subscribe();
-        let reached = counts.wait_for(|counts| counts[document as usize] >= count);
+        let mut requests = self.state.requests.subscribe();
+        let reached = requests.wait_for(|requests| requests[document as usize].len() >= count);
         tokio::time::timeout(PATIENCE, reached).await.expect("the document was not asked for").unwrap();
     }
 }
@@ -197,45 +236,70 @@ fn bind(address: SocketAddr) -> Socket {
 }
 
 /// Connections are tasks of this one, so that they end with it.
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, Arc::clone(&state)));
+        connections.spawn(answer(stream, tls.clone(), Arc::clone(&state)));
         while connections.try_join_next().is_some() {}
     }
 }
 
+async fn answer(stream: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    match tls {
+        None => converse(stream, state).await,
+        Some(tls) => {
+            // Who does not trust the certificate leaves here.
+            if let Ok(stream) = tls.accept(stream).await {
+                converse(stream, state).await;
+            }
+        }
+    }
+}
+
 /// One request, one answer, and the end. A client that went away is none of the issuer's business.
-async fn converse(mut stream: TcpStream, state: Arc<State>) {
-    let Some(path) = read_path(&mut stream).await else { return };
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
+    let Some((path, authorization)) = read_head(&mut stream).await else { return };
     let Some(document) = [Document::Discovery, Document::Keys].into_iter().find(|document| document.path() == path)
     else {
-        let _ = respond(&mut stream, Answer::Status(404)).await;
+        let _ = respond(&mut stream, Answer::Status(404), &state).await;
         return;
     };
     // What was served when the request came is what is sent, however long it is held.
     let answer = state.answers.lock().unwrap()[document as usize].clone();
-    state.counts.send_modify(|counts| counts[document as usize] += 1);
+    state.requests.send_modify(|requests| requests[document as usize].push(authorization));
     if state.open.subscribe().wait_for(|open| *open).await.is_ok() {
-        let _ = respond(&mut stream, answer).await;
+        let _ = respond(&mut stream, answer, &state).await;
     }
 }
 
-async fn read_path(stream: &mut TcpStream) -> Option<String> {
+/// The path that is asked for, and the `Authorization`.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, Option<String>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).ok()?;
-    head.strip_prefix("GET ")?.split(' ').next().map(str::to_owned)
+    let path = head.strip_prefix("GET ")?.split(' ').next().map(str::to_owned)?;
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let authorization = fields.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    Some((path, authorization.map(|(_, value)| value.to_owned()).next()))
 }
 
-async fn respond(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
+async fn respond(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    answer: Answer,
+    state: &State,
+) -> std::io::Result<()> {
     let head = |status: u16, fields: &str| format!("HTTP/1.1 {status} Answer\r\nConnection: close\r\n{fields}\r\n\r\n");
     match answer {
         Answer::Body(media_type, body) => {
             let fields = format!("Content-Type: {media_type}\r\nContent-Length: {}", body.len());
             stream.write_all(head(200, &fields).as_bytes()).await?;
+            stream.write_all(&body).await?;
+        }
+        Answer::Headed(mut fields, body) => {
+            fields.push(format!("Content-Length: {}", body.len()));
+            stream.write_all(head(200, &fields.join("\r\n")).as_bytes()).await?;
             stream.write_all(&body).await?;
         }
         Answer::Status(status) => stream.write_all(head(status, "Content-Length: 0").as_bytes()).await?,
@@ -260,6 +324,15 @@ async fn respond(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> 
             stream.write_all(b"{\"keys\":[").await?;
             // Ends when the client does, or with the issuer.
             while stream.read(&mut [0; 64]).await? > 0 {}
+        }
+        Answer::Dripping => {
+            stream.write_all(head(200, "Content-Type: application/json").as_bytes()).await?;
+            stream.write_all(b"{\"keys\":[").await?;
+            let mut drops = state.drops.subscribe();
+            while drops.changed().await.is_ok() {
+                stream.write_all(b" ").await?;
+                stream.flush().await?;
+            }
         }
         Answer::Garbage => stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").await?,
     }

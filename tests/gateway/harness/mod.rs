@@ -1,6 +1,7 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
 pub mod binary;
+pub mod certificates;
 pub mod client;
 pub mod frames;
 pub mod gateway;

@@ -1,6 +1,6 @@
 //! The usual world: an issuer, an upstream, and a gateway between them that takes the issuer's RFC 9068 tokens.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bearward::remote::clock::{Clock, Hands};
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub struct World {
     pub key: Key,
     pub hands: Hands,
     now: u64,
+    toml: String,
 }
 
 impl World {
@@ -46,6 +47,13 @@ impl World {
     /// The same with further lines in the issuer's section.
     pub async fn publishing_configured(issuer_lines: &str, jwks: Vec<Value>) -> Self {
         Self::began(Self::issuer(jwks).await, issuer_lines, &Self::usual("")).await
+    }
+
+    /// The usual world whose issuer cannot be reached, with further lines in its section.
+    pub async fn start_without_issuer(issuer_lines: &str) -> Self {
+        let mut issuer = Self::issuer(Vec::new()).await;
+        issuer.down().await;
+        Self::began(issuer, issuer_lines, &Self::usual("")).await
     }
 
     /// The usual world whose issuer holds back its answers until it is told to release them.
@@ -82,9 +90,14 @@ impl World {
         let toml = toml(&issuer, &upstream, issuer_lines, sections);
         // A whole second, so that expiry can be met exactly.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now));
-        let gateway = Served::timed(&toml, clock);
-        Self { issuer, upstream, gateway, key: Key::rsa(KID), hands, now }
+        let (gateway, hands) = started(&toml, now);
+        Self { issuer, upstream, gateway, key: Key::rsa(KID), hands, now, toml }
+    }
+
+    /// Stops the gateway, and starts another one of the same configuration this much time after the first one's start.
+    pub fn restart(&mut self, seconds: u64) {
+        self.now += seconds;
+        (self.gateway, self.hands) = started(&self.toml, self.now);
     }
 
     /// Takes another configuration into force: the issuer `main` with further lines, the upstream `api` and these sections.
@@ -167,6 +180,12 @@ fn toml(issuer: &Issuer, upstream: &Upstream, issuer_lines: &str, sections: &str
         issuer.url(),
         upstream.url()
     )
+}
+
+/// A gateway whose time begins at that second.
+fn started(toml: &str, now: u64) -> (Served, Hands) {
+    let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
+    (Served::timed(toml, clock), hands)
 }
 
 /// `base` with the members of `changes` set, or removed where they are null.

@@ -10,7 +10,7 @@ use bearward::remote::jwks::source::Origin;
 use bearward::telemetry::labels::{FetchResult, FetchTrigger};
 use serde_json::json;
 
-use super::{ID, REFRESH, World, patiently};
+use super::engine::{ID, REFRESH, World, patiently};
 use crate::harness::issuer::{Answer, Document, Issuer};
 use crate::harness::mint::{Key, jwk_set, unusable_jwks};
 
@@ -70,6 +70,26 @@ async fn a_stalled_answer_is_given_up() {
     issuer.rotate(&[Key::p256("a")]);
     world.hands.advance(Duration::from_secs(1));
     world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+}
+
+/// An answer that comes a byte at a time has the same 5 s: no byte gets it more.
+#[tokio::test]
+async fn a_dripping_answer_is_given_up() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut world = World::of(&issuer);
+    world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+    issuer.answer(Document::Keys, Answer::Dripping);
+    world.hands.advance(REFRESH);
+    patiently(issuer.asked(Document::Keys, 2)).await;
+    for _ in 0..5 {
+        assert_eq!(world.ask("a").await, Ok(()));
+        issuer.drip();
+        issuer.round_trip().await;
+        world.no_more_events();
+        world.hands.advance(PATIENCE / 5);
+    }
+    world.expect(FetchTrigger::Refresh, FetchResult::Timeout, 1).await;
+    assert_eq!(world.ask("a").await, Ok(()));
 }
 
 #[tokio::test]
