@@ -1,14 +1,15 @@
 //! The snapshot of one issuer's keys on disk, from which a gateway can serve that starts while the issuer is down.
 //!
-//! 1. It holds the usable public keys, and of which issuer, from which source and when they were fetched. It is a JWK Set
-//!    with further members (RFC 7517 section 5). Private and symmetric keys are in no set, so they are never written.
+//! 1. It holds the usable public keys, and of which issuer, from which source, vouched for by whom and when they were
+//!    fetched. It is a JWK Set with further members (RFC 7517 section 5). Private and symmetric keys are in no set, so they
+//!    are never written.
 //! 2. After each good fetch a new one is written beside it, synced, and takes its place by rename: a crash leaves the old
 //!    one or the new one. Nobody waits for that, and where it fails nothing else does.
 //! 3. It is believed where nobody else could have written it: file and directory belong to our user or to root, and others
 //!    may write to neither. (In a directory with the sticky bit they may: they cannot touch what is not theirs.) Whoever
 //!    may write further up can put the directory of an earlier day in place, which rule 4 bounds.
-//! 4. It is believed where it is of this issuer's first spelling and of this source, not from the future, and younger
-//!    than `max_stale`.
+//! 4. It is believed where it is of this issuer's first spelling, of this source and of these authorities (keys that came by
+//!    a way that is trusted no longer must not come back), not from the future, and younger than `max_stale`.
 //! 5. What stands at its place and is no snapshot is left alone.
 //!
 //! What is not believed is told once, with the cure; then all goes on as if there were none.
@@ -26,6 +27,7 @@ use serde_json::json;
 
 pub(super) use self::writer::Writer;
 use super::source::{KeySource, Origin};
+use crate::config::Authorities;
 use crate::policy::json::{Json, Object};
 use crate::policy::jwk::JwkSet;
 use crate::policy::reject::Quoted;
@@ -59,7 +61,7 @@ pub(super) enum Distrust {
     NoSnapshot,
     /// Others could have written it.
     Forgeable(&'static str),
-    /// It is of another issuer or source.
+    /// It is of another issuer or source, or of other authorities.
     Other(&'static str, Quoted),
     /// It was fetched later than now.
     Future,
@@ -149,7 +151,7 @@ impl Snapshot {
     }
 
     fn believe(document: &Object, bytes: &[u8], source: &KeySource, now: SystemTime) -> Result<Self, Distrust> {
-        for (what, expected) in [("issuer", source.issuer.as_str()), ("source", &place(&source.origin))] {
+        for (what, expected) in identity(source) {
             let found = text(document, what).unwrap_or_default();
             if found != expected {
                 return Err(Distrust::Other(what, Quoted::from(found)));
@@ -175,20 +177,31 @@ impl Snapshot {
 pub(super) fn document(source: &KeySource, keys: &JwkSet, fetched: SystemTime) -> Vec<u8> {
     let mut document = keys.to_json();
     document["format"] = json!(FORMAT);
-    document["issuer"] = json!(source.issuer);
-    document["source"] = json!(place(&source.origin));
+    for (member, value) in identity(source) {
+        document[member] = json!(value);
+    }
     document["fetched"] = json!(fetched.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
     let mut bytes = document.to_string().into_bytes();
     bytes.push(b'\n');
     bytes
 }
 
-/// Where keys come from, the query included: some issuers name the set there.
-fn place(origin: &Origin) -> String {
-    match origin {
+/// What must be the same for keys to be those of this source.
+fn identity(source: &KeySource) -> [(&'static str, String); 3] {
+    let place = match &source.origin {
+        // With the query: some issuers name the set there.
         Origin::Discovery(url) | Origin::Uri(url) => url.to_string(),
         Origin::File(path) => path.display().to_string(),
-    }
+    };
+    let authorities = source.authorities.as_ref().map_or_else(|| "of the system".to_owned(), digest);
+    [("issuer", source.issuer.clone()), ("source", place), ("authorities", authorities)]
+}
+
+/// The SHA-256 of the certificates, one after the other.
+fn digest(authorities: &Authorities) -> String {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    authorities.certificates().iter().for_each(|certificate| context.update(certificate));
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text<'d>(document: &'d Object, member: &str) -> Option<&'d str> {

@@ -109,6 +109,7 @@ async fn a_snapshot_holds_the_usable_public_keys_and_where_they_are_from() {
         "format": "bearward jwks snapshot 1",
         "issuer": issuer.url(),
         "source": issuer.url_of(Document::Discovery),
+        "authorities": "of the system",
         "fetched": START.as_secs(),
         "keys": [kept(rsa, None), kept(ec, Some("ES256")), kept(ed, Some("EdDSA"))],
     });
@@ -224,6 +225,7 @@ async fn what_is_not_believed_is_replaced() {
         ("slash", with("issuer", json!(format!("{}/", issuer.url()))), 0o600, "of the issuer"),
         ("nobody", with("issuer", Value::Null), 0o600, "of the issuer \"\""),
         ("source", with("source", json!(issuer.url_of(Document::Keys))), 0o600, "of the source"),
+        ("authorities", with("authorities", json!("aa")), 0o600, "of the authorities \"aa\""),
         ("future", at(61), 0o600, "it was fetched later than now"),
         ("no_time", with("fetched", json!("now")), 0o600, "it was fetched later than now"),
         ("negative", with("fetched", json!(-1)), 0o600, "it was fetched later than now"),
