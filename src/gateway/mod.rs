@@ -60,6 +60,8 @@ pub struct Peer {
     pub listener: usize,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// Whether the connection is beyond those that are served: whatever it asks is refused.
+    pub surplus: bool,
 }
 
 /// The gateway of one worker under one configuration: what all workers share, and upstream connections of its own.
@@ -86,7 +88,7 @@ impl Gateway {
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let mut journey = Journey::begin(&self, &request, peer);
         // Caught here, where its record can still be written; nothing of the request is used after a panic.
-        let passed = AssertUnwindSafe(self.pass(request, &mut journey)).catch_unwind().await;
+        let passed = AssertUnwindSafe(self.pass(request, peer, &mut journey)).catch_unwind().await;
         let passed = passed.unwrap_or_else(|_| {
             self.shared.telemetry().metrics.panicked();
             Err(Reject::Internal { why: "the gateway panicked" })
@@ -98,7 +100,15 @@ impl Gateway {
     }
 
     /// The way of a request, from its head to the answer's.
-    async fn pass(&self, request: Request<Incoming>, journey: &mut Journey) -> Result<Response<Body>, Reject> {
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        journey: &mut Journey,
+    ) -> Result<Response<Body>, Reject> {
+        if peer.surplus {
+            return Err(Reject::Overloaded { what: "as many connections are open as `connections` allows" });
+        }
         let rules = self.in_force.rules();
         let view = RequestView::new(request.method(), request.uri(), request.version(), request.headers(), rules.head)?;
         if view.asks_about_server() {

@@ -20,7 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How slow a body may be: at least so many bytes in so much time of waiting for the client.
+/// How slow a client may be with what it sends or takes: at least so many bytes in so much time of waiting for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// The bytes.

@@ -91,8 +91,8 @@ impl Shared {
         self.clock().now().since(self.started)
     }
 
-    /// The slowest body.
-    pub(super) fn pace(&self) -> Pace {
+    /// How slow a client may be, with a request's body and with an answer.
+    pub fn pace(&self) -> Pace {
         self.pace
     }
 }

@@ -169,6 +169,9 @@ codes! {
     /// The issuer's keys could not be had.
     KeysUnavailable = "keys_unavailable", 503, 14, None,
         "The issuer's keys are not available", "The token cannot be checked at the moment; it may be good. Try again later.";
+    /// There is more to do than the gateway can.
+    Overloaded = "overloaded", 503, 14, None,
+        "The gateway is overloaded", "The gateway has more to do at the moment than it can. Try again later.";
     /// The upstream could not be reached, or gave no answer.
     UpstreamUnreachable = "upstream_unreachable", 502, 14, None,
         "The API cannot be reached", "The API behind this gateway cannot be reached.";
@@ -466,6 +469,11 @@ pub enum Reject {
         /// Seconds until another try may do better.
         retry_after: u64,
     },
+    /// See [`Code::Overloaded`].
+    Overloaded {
+        /// What there is too much of.
+        what: &'static str,
+    },
     /// See [`Code::UpstreamUnreachable`].
     UpstreamUnreachable {
         /// The upstream's configured name.
@@ -540,6 +548,7 @@ impl Reject {
             Self::ClientRefused { .. } => Code::ClientRefused,
             Self::ClaimInsufficient { .. } => Code::ClaimInsufficient,
             Self::KeysUnavailable { .. } => Code::KeysUnavailable,
+            Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
@@ -622,6 +631,7 @@ impl Reject {
                 format!("upstream {upstream}: {why}")
             }
             Self::UpstreamTimeout { upstream, why } => format!("upstream {upstream}: {why}"),
+            Self::Overloaded { what } => (*what).to_owned(),
             Self::Internal { why } => (*why).to_owned(),
         }
     }
@@ -700,6 +710,9 @@ impl Reject {
             Self::KeysUnavailable { .. } => {
                 "see that the issuer's key set can be reached; tokens are refused with 503 until then"
             }
+            Self::Overloaded { .. } => {
+                "raise the limit that is named, or give the gateway more cores, memory or replicas"
+            }
             Self::UpstreamUnreachable { .. } => "see that the upstream runs and listens at its `url`",
             Self::UpstreamMalformed { .. } => "the upstream's answer breaks HTTP; mend it there",
             Self::UpstreamTimeout { .. } => "raise `timeout` of the upstream if it is meant to take that long",
@@ -709,7 +722,12 @@ impl Reject {
 
     /// Seconds for `Retry-After` (RFC 9110 section 10.2.3), where waiting may help.
     pub fn retry_after(&self) -> Option<u64> {
-        if let Self::KeysUnavailable { retry_after, .. } = self { Some(*retry_after) } else { None }
+        if let Self::KeysUnavailable { retry_after, .. } = self {
+            Some(*retry_after)
+        } else {
+            // What comes again at once finds nothing changed.
+            matches!(self, Self::Overloaded { .. }).then_some(1)
+        }
     }
 
     /// The scopes that the challenge names (RFC 6750 section 3).

@@ -86,7 +86,7 @@ impl Admin {
         };
         let listening = room.listen();
         let site = Site { listener: 0, phase: own_life.watch(), room, telemetry: None };
-        accept(listener, listening, site, handler).await;
+        accept(listener, listening, Arc::new(site), handler).await;
     }
 
     /// What the admin listener's connections are held to: the same bounds as clients', and a number of its own.

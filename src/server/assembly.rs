@@ -87,7 +87,7 @@ impl Served {
             listen: config.server.listen.clone(),
             admin: config.admin.listen,
             workers: config.server.workers,
-            terms: terms(config.server.limits),
+            terms: terms(config.server.limits, pace),
         };
         let telemetry = Arc::new(telemetry);
         let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, control)?);
@@ -130,7 +130,7 @@ impl Served {
     /// Takes a configuration into force. What begins after this returns is under it; what cannot be changed while the
     /// server runs (the addresses it listens on, the number of workers) stays as it is.
     pub fn adopt(&self, config: Config) {
-        self.running.adopt(terms(config.server.limits));
+        self.running.adopt(terms(config.server.limits, self.shared().pace()));
         self.gateways.adopt(config);
     }
 
@@ -159,13 +159,14 @@ impl Served {
 }
 
 /// What connections are held to.
-fn terms(limits: Limits) -> Terms {
+fn terms(limits: Limits, pace: Pace) -> Terms {
     Terms {
         connections: limits.connections,
         bounds: Bounds {
             head_bytes: limits.head_bytes,
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
+            answers: pace,
         },
         tls: None,
     }

@@ -2,13 +2,18 @@
 //!
 //! [`start`] binds every address, starts the workers, and returns once connections are accepted. Requests go to a
 //! handler that each worker makes for itself, on its own runtime; the server knows nothing of what a handler decides.
-//! It promises that a handler that panics costs one request (500), and that no client
-//! holds a connection beyond its limits while it sends nothing. A client that does not read its answer is not bounded in time.
+//! It promises that a handler that panics costs one request (500), and that no client holds a connection beyond its limits,
+//! neither by sending nothing nor by reading nothing.
 
 pub mod admin;
+mod answering;
 pub mod assembly;
+mod beat;
 pub mod connection;
+mod deadlines;
 pub mod drain;
+mod http1;
+mod http2;
 pub mod listener;
 pub mod room;
 mod stream;

@@ -1,7 +1,11 @@
 //! Room for connections: how many there may be, and what each new one is held to.
 //!
-//! Both may change while the server runs. Where the bound is lowered beneath what is open, nobody is cut off; further
-//! connections wait until enough have ended.
+//! 1. As many connections as the configuration says are served at once, over all workers.
+//! 2. A few more are taken, so that their clients hear at once that there is no room (`overloaded`) and are closed, instead
+//!    of waiting unanswered in the kernel's queue.
+//! 3. A connection beyond those finds no place at all, and is closed at once.
+//!
+//! All of it may change while the server runs. Where the bound is lowered beneath what is open, nobody is cut off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +19,7 @@ use super::connection::Bounds;
 /// What connections are held to.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// How many are open at once.
+    /// How many are served at once.
     pub connections: usize,
     /// The bounds of each, from its beginning to its end.
     pub bounds: Bounds,
@@ -23,21 +27,30 @@ pub struct Terms {
     pub tls: Option<Arc<ServerConfig>>,
 }
 
+/// Connections beyond the bound at once. Each is there for a moment, so a few answer many.
+const SURPLUS: usize = 64;
+
 /// The room of one server. Clones are of the same one.
 #[derive(Clone)]
 pub(super) struct Room(Arc<State>);
 
 struct State {
     terms: ArcSwap<Terms>,
-    /// Connections that are open.
-    open: AtomicUsize,
+    /// Connections that are served.
+    served: AtomicUsize,
+    /// Connections that are turned away.
+    surplus: AtomicUsize,
     /// Listeners that may still open some.
     listening: AtomicUsize,
     changed: Notify,
 }
 
 /// A connection's place. Dropped, it is free.
-pub(super) struct Place(Room);
+pub(super) struct Place {
+    room: Room,
+    /// Whether it is beyond the bound.
+    pub(super) surplus: bool,
+}
 
 /// A listener that accepts. Dropped, it has ended.
 pub(super) struct Listening(Room);
@@ -46,7 +59,8 @@ impl Room {
     pub(super) fn new(terms: Terms) -> Self {
         Self(Arc::new(State {
             terms: ArcSwap::from_pointee(terms),
-            open: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+            surplus: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
             changed: Notify::new(),
         }))
@@ -55,31 +69,20 @@ impl Room {
     /// Holds new connections to other terms from now on.
     pub(super) fn adopt(&self, terms: Terms) {
         self.0.terms.store(Arc::new(terms));
-        self.0.changed.notify_waiters();
     }
 
     pub(super) fn terms(&self) -> Arc<Terms> {
         self.0.terms.load_full()
     }
 
-    /// A place, where one is free.
+    /// A place, where there is one.
     pub(super) fn take(&self) -> Option<Place> {
-        let bound = self.0.terms.load().connections;
-        let taken =
-            self.0.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < bound).then_some(open + 1));
-        taken.is_ok().then(|| Place(self.clone()))
-    }
-
-    /// A place, once one is free.
-    pub(super) async fn wait(&self) -> Place {
-        loop {
-            // Before the look, so that what changes after it is heard.
-            let changed = self.0.changed.notified();
-            if let Some(place) = self.take() {
-                return place;
-            }
-            changed.await;
-        }
+        let taken = |count: &AtomicUsize, bound: usize| {
+            let further = |count| (count < bound).then_some(count + 1);
+            count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, further).is_ok()
+        };
+        let surplus = !taken(&self.0.served, self.0.terms.load().connections);
+        (!surplus || taken(&self.0.surplus, SURPLUS)).then(|| Place { room: self.clone(), surplus })
     }
 
     /// Says that a listener may open connections.
@@ -93,7 +96,8 @@ impl Room {
         loop {
             let changed = self.0.changed.notified();
             // In this order: a listener that has ended has counted its connections.
-            if self.0.listening.load(Ordering::Acquire) == 0 && self.0.open.load(Ordering::Acquire) == 0 {
+            let State { listening, served, surplus, .. } = &*self.0;
+            if [listening, served, surplus].iter().all(|count| count.load(Ordering::Acquire) == 0) {
                 return;
             }
             changed.await;
@@ -103,8 +107,9 @@ impl Room {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.open.fetch_sub(1, Ordering::AcqRel);
-        self.0.0.changed.notify_waiters();
+        let State { served, surplus, changed, .. } = &*self.room.0;
+        if self.surplus { surplus } else { served }.fetch_sub(1, Ordering::AcqRel);
+        changed.notify_waiters();
     }
 }
 

@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::beat::LINGER;
 use super::connection::news;
 use super::drain::{Phase, PhaseWatch};
 use super::stream::Stream;
-use super::wire::LINGER;
 use crate::telemetry::labels::ConnectionFault;
 
 /// Waits for the client's first byte, then shakes hands. None where the connection ends without a byte.

@@ -1,7 +1,7 @@
 //! Workers: one thread, one single-threaded runtime and one handler each.
 //!
 //! A connection is accepted, served and forwarded on one thread, so nothing on its way is contended. The number of open
-//! connections is bounded over all workers: at the bound nobody is served, and the kernel keeps the callers waiting.
+//! connections is bounded over all workers: see [`super::room`].
 
 use std::future::Future;
 use std::io;
@@ -53,7 +53,7 @@ impl Workers {
                 runtime.block_on(async move {
                     let handler = make_handler(number);
                     for (listener, (socket, listening)) in listeners.into_iter().enumerate() {
-                        let site = Site { listener, ..site.clone() };
+                        let site = Arc::new(Site { listener, ..site.clone() });
                         tokio::spawn(accept(socket, listening, site, handler.clone()));
                     }
                     let mut phase = site.phase;
@@ -76,18 +76,13 @@ impl Workers {
 }
 
 /// Accepts connections until the server closes, and is `listening` until then.
-pub(super) async fn accept<H, F>(socket: TcpListener, listening: Listening, site: Site, handler: H)
+pub(super) async fn accept<H, F>(socket: TcpListener, listening: Listening, site: Arc<Site>, handler: H)
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut phase = site.phase.clone();
     let mut told: Option<Instant> = None;
-    let failed = |fault| {
-        if let Some(telemetry) = &site.telemetry {
-            telemetry.metrics.connection_failed(site.listener, fault);
-        }
-    };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -97,7 +92,7 @@ where
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                failed(ConnectionFault::AcceptFailed);
+                site.failed(ConnectionFault::AcceptFailed);
                 if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
                     told = Some(Instant::now());
                     let help = "where files are too many, raise the limit of open files (ulimit -n, LimitNOFILE)";
@@ -107,39 +102,37 @@ where
                 continue;
             }
         };
-        let place = match site.room.take() {
-            Some(place) => place,
-            None => {
-                failed(ConnectionFault::LimitReached);
-                // At the bound one accepted connection waits here, and the kernel holds those behind it.
-                site.room.wait().await
-            }
-        };
-        attend(stream, address, place, site.clone(), handler.clone());
+        let place = site.room.take();
+        if place.as_ref().is_none_or(|place| place.surplus) {
+            site.failed(ConnectionFault::LimitReached);
+        }
+        if let Some(place) = place {
+            attend(stream, address, place, Arc::clone(&site), handler.clone());
+        }
     }
     // What the kernel accepted before the end is still ours to answer.
     news().await;
     while let Some(Ok((stream, address))) = socket.accept().now_or_never() {
-        attend(stream, address, site.room.wait().await, site.clone(), handler.clone());
+        let Some(place) = site.room.take() else { break };
+        attend(stream, address, place, Arc::clone(&site), handler.clone());
     }
+    // In this order: who listens no more has no socket in which others could be waiting.
     drop((socket, listening));
 }
 
 /// Serves a connection in a task of its own.
-fn attend<H, F>(stream: TcpStream, address: SocketAddr, place: Place, site: Site, handler: H)
+fn attend<H, F>(stream: TcpStream, address: SocketAddr, place: Place, site: Arc<Site>, handler: H)
 where
     H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     // Answers are written whole; waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
-    let (telemetry, listener) = (site.telemetry.clone(), site.listener);
-    let open = telemetry.as_ref().and_then(|telemetry| telemetry.metrics.connection_opened(listener));
-    let serving = serve(stream, address, site, handler);
+    let open = site.telemetry.as_ref().and_then(|telemetry| telemetry.metrics.connection_opened(site.listener));
+    let serving = serve(stream, address, place.surplus, Arc::clone(&site), handler);
     tokio::spawn(async move {
-        let ended = serving.await;
-        if let (Err(fault), Some(telemetry)) = (ended, &telemetry) {
-            telemetry.metrics.connection_failed(listener, fault);
+        if let Err(fault) = serving.await {
+            site.failed(fault);
         }
         drop((open, place));
     });

@@ -189,6 +189,8 @@ closed! {
         TlsHandshake = "tls_handshake",
         /// A TLS handshake that was not complete in `header_timeout`.
         TlsTimeout = "tls_timeout",
+        /// A client that took nothing of its answer for too long.
+        AnswerTimeout = "answer_timeout",
         /// A breach of HTTP/2, floods among them.
         Protocol = "protocol",
         /// The client left in the middle of a request or of an answer.

@@ -22,6 +22,9 @@ use crate::harness::world::merged;
 
 const AUDIENCE: &str = "https://api.example.com";
 
+/// How many connections the gateway serves.
+const CONNECTIONS: usize = 8;
+
 /// An issuer that tells the truth and one that sends a page instead of keys; an API, and one that is gone.
 struct World {
     issuer: Issuer,
@@ -42,6 +45,8 @@ impl World {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let toml = format!(
             r#"
+[server.limits]
+connections = {CONNECTIONS}
 [issuers.main]
 issuer = "{}"
 algorithms = ["RS256"]
@@ -108,11 +113,12 @@ upstream = "gone"
 
     /// A request that is refused with this code; none for what only a defect of ours brings about.
     fn provocation(&self, code: Code) -> Option<Provoked> {
-        let refused = |request: String| Some(Provoked { request, reply: None, upstream: Seen::Nothing });
+        let refused = |request: String| Some(Provoked { request, reply: None, upstream: Seen::Nothing, crowd: 0 });
         let claims = |claims: Value| refused(self.with_token(&json!({}), &claims));
         let header = |header: Value| refused(self.with_token(&header, &json!({})));
-        let answered =
-            |reply: Reply| Some(Provoked { request: get("/open", ""), reply: Some(reply), upstream: Seen::Whole });
+        let answered = |reply: Reply| {
+            Some(Provoked { request: get("/open", ""), reply: Some(reply), upstream: Seen::Whole, crowd: 0 })
+        };
         match code {
             Code::RequestMalformed => refused(get("/orders", "host: b\r\n")),
             Code::PathAmbiguous => refused(get("/open/../orders", "")),
@@ -124,6 +130,7 @@ upstream = "gone"
                 request: "POST /open HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nslow".to_owned(),
                 reply: None,
                 upstream: Seen::Part,
+                crowd: 0,
             }),
             Code::RouteUnknown => refused(get("/nowhere", "")),
             Code::MethodNotAllowed => refused("DELETE /orders HTTP/1.1\r\nhost: a\r\n\r\n".to_owned()),
@@ -157,6 +164,9 @@ upstream = "gone"
                 let token = self.key.sign(&self.header(), &claims);
                 refused(get("/liar", &format!("authorization: Bearer {token}\r\n")))
             }
+            Code::Overloaded => {
+                Some(Provoked { request: get("/open", ""), reply: None, upstream: Seen::Nothing, crowd: CONNECTIONS })
+            }
             Code::UpstreamUnreachable => refused(get("/gone", "")),
             Code::UpstreamMalformed => answered(Reply::Bytes(b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec())),
             Code::UpstreamTimeout => answered(Reply::Stall(Vec::new())),
@@ -171,6 +181,8 @@ struct Provoked {
     request: String,
     reply: Option<Reply>,
     upstream: Seen,
+    /// How many other connections are open.
+    crowd: usize,
 }
 
 enum Seen {
@@ -223,6 +235,7 @@ const TABLE: &[Row] = &[
     ("client_refused", 403, 7, "-", &[]),
     ("claim_insufficient", 403, 7, "-", &[]),
     ("keys_unavailable", 503, 14, "-", &[("retry-after", "10")]),
+    ("overloaded", 503, 14, "-", OVERLOADED),
     ("upstream_unreachable", 502, 14, "-", &[]),
     ("upstream_malformed", 502, 14, "-", &[]),
     ("upstream_timeout", 504, 4, "-", &[]),
@@ -231,6 +244,9 @@ const TABLE: &[Row] = &[
 
 /// What follows may be no request.
 const CLOSED: &[(&str, &str)] = &[("connection", "close")];
+
+/// Nor does who is beyond the limit of connections keep one.
+const OVERLOADED: &[(&str, &str)] = &[("connection", "close"), ("retry-after", "1")];
 
 /// The table has every code, in the code's own order: none can be added without a row here and a way to provoke it.
 #[tokio::test]
@@ -329,6 +345,13 @@ async fn ask(world: &World, provoked: Provoked, form: impl Fn(String) -> String)
     if let Some(reply) = provoked.reply {
         world.upstream.reply(reply);
     }
+    let open = "bearward_connections{listener=\"127.0.0.1:0\"}";
+    world.gateway.counted(open, 0.0).await;
+    let mut crowd = Vec::new();
+    for _ in 0..provoked.crowd {
+        crowd.push(Client::connect(world.gateway.address()).await);
+    }
+    world.gateway.counted(open, crowd.len() as f64).await;
     let mut client = Client::connect(world.gateway.address()).await;
     let answer = client.ask(form(provoked.request)).await;
     match provoked.upstream {

@@ -592,18 +592,52 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_no_more() {
 }
 
 #[tokio::test]
-async fn no_more_connections_are_served_than_the_limit_says() {
+async fn beyond_the_limit_a_connection_is_told_so_and_closed() {
+    let upstream = Upstream::start().await;
+    let gateway = Served::start(&public(&upstream, "[server.limits]\nconnections = 2", ""));
+    let mut first = Client::connect(gateway.address()).await;
+    assert_eq!(first.get("/").await.status, 200);
+    let second = Client::connect(gateway.address()).await;
+    gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 2.0).await;
+
+    let mut third = Client::connect(gateway.address()).await;
+    let answer = third.get("/third").await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+    assert_eq!(third.rest().await, b"");
+    let mut http2 = Http2::connect(gateway.address()).await;
+    let answer = http2.ask(Request::get("http://a/").body(Full::default()).unwrap()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"));
+    http2.closed().await;
+    let mut silent = Client::connect(gateway.address()).await;
+    assert_eq!(silent.rest().await, b"", "no client holds a place by saying nothing");
+    gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 3.0).await;
+    gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 2.0).await;
+
+    assert_eq!(first.get("/").await.status, 200, "who is in is served");
+    assert_eq!(upstream.requests().len(), 2);
+    drop(second);
+    gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 1.0).await;
+    assert_eq!(Client::connect(gateway.address()).await.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn of_connections_far_beyond_the_limit_no_more_than_a_few_are_open() {
     let upstream = Upstream::start().await;
     let gateway = Served::start(&public(&upstream, "[server.limits]\nconnections = 1", ""));
     let mut first = Client::connect(gateway.address()).await;
     assert_eq!(first.get("/").await.status, 200);
-    let mut second = Client::connect(gateway.address()).await;
-    second.send("GET /second HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 1.0).await;
-    assert_eq!(gateway.sample("bearward_connections{listener=\"127.0.0.1:0\"}"), Some(1.0));
-    assert_eq!(upstream.requests().len(), 1);
-    drop(first);
-    assert_eq!(second.answer().await.status, 200);
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(Client::connect(gateway.address()).await);
+    }
+    let limit_reached = "bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}";
+    gateway.counted(limit_reached, 200.0).await;
+    assert!(gateway.sample("bearward_connections{listener=\"127.0.0.1:0\"}").unwrap() <= 65.0);
+    assert_eq!(first.get("/").await.status, 200);
+    for client in &mut crowd {
+        assert_eq!(client.rest().await, b"");
+    }
 }
 
 #[tokio::test]
@@ -617,7 +651,12 @@ async fn a_panic_costs_one_request() {
         workers: 2,
         terms: Terms {
             connections: 10,
-            bounds: Bounds { head_bytes: 8192, header_timeout: second, idle_timeout: 30 * second },
+            bounds: Bounds {
+                head_bytes: 8192,
+                header_timeout: second,
+                idle_timeout: 30 * second,
+                answers: Pace::default(),
+            },
             tls: None,
         },
     };

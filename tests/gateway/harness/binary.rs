@@ -1,13 +1,16 @@
 //! The gateway as a process: the binary, with a configuration file, as an operator runs it.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use super::client::Client;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,27 +21,67 @@ pub struct Binary {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     output: Vec<JoinHandle<String>>,
+    /// Standard output where nobody reads it.
+    unread: Option<ChildStdout>,
     _directory: TempDir,
+}
+
+/// What the process finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// All that it needs.
+    Plenty,
+    /// No more than so many files may be open.
+    Files(u32),
+    /// Standard output is a pipe that nobody reads.
+    StuckOutput,
+    /// Standard output is a pipe whose reader has gone.
+    ClosedOutput,
+    /// Standard output is a file on a full disk.
+    FullOutput,
 }
 
 impl Binary {
     /// Starts the gateway. The configuration says port 0 where any will do, and must not silence `info`.
     pub fn start(config: &str) -> Self {
+        Self::start_where(config, Found::Plenty)
+    }
+
+    /// The same where it finds that.
+    pub fn start_where(config: &str, found: Found) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("config.toml");
         std::fs::write(&file, config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_bearward"))
+        let binary = env!("CARGO_BIN_EXE_bearward");
+        let mut command = if let Found::Files(limit) = found {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")).arg(binary);
+            shell
+        } else {
+            Command::new(binary)
+        };
+        let out = if found == Found::FullOutput {
+            File::options().write(true).open("/dev/full").unwrap().into()
+        } else {
+            Stdio::piped()
+        };
+        let mut process = command
             .arg("run")
             .arg("--config")
             .arg(&file)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(out)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let (lines, log) = mpsc::channel();
-        let output =
-            vec![collect(process.stdout.take().unwrap(), None), collect(process.stderr.take().unwrap(), Some(lines))];
+        let mut output = vec![collect(process.stderr.take().unwrap(), Some(lines))];
+        let mut unread = process.stdout.take().filter(|_| found != Found::ClosedOutput);
+        if found != Found::StuckOutput
+            && let Some(pipe) = unread.take()
+        {
+            output.insert(0, collect(pipe, None));
+        }
         let mut told = String::new();
         let (mut address, mut admin) = (None, None);
         while address.is_none() || admin.is_none() {
@@ -50,7 +93,21 @@ impl Binary {
             }
             told.push_str(&line);
         }
-        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, _directory: directory }
+        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, unread, _directory: directory }
+    }
+
+    /// The memory that the kernel holds resident for the process, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// The value of one sample of `/metrics`.
+    pub async fn sample(&self, series: &str) -> Option<f64> {
+        let text = Client::connect(self.admin).await.get("/metrics").await;
+        let line = text.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(line.parse().unwrap())
     }
 
     /// Sends SIGTERM and waits for the end: how it ended, and all that it wrote.
@@ -72,6 +129,7 @@ impl Binary {
 
     /// Waits for the end: how it ended, and all that it wrote.
     pub fn wait(mut self) -> (ExitStatus, String) {
+        self.unread = None;
         let status = self.process.wait().unwrap();
         let written = self.output.drain(..).map(|reader| reader.join().unwrap()).collect();
         (status, written)

@@ -1,0 +1,127 @@
+//! What every request of a connection is answered with.
+//!
+//! A handler that panics is answered with 500; the connection and all others go on. Answers close their HTTP/1 connections
+//! once the server drains, and where there was no room for the connection.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::Service;
+
+use super::beat::{Beat, UnderWay};
+use super::connection::Site;
+use super::drain::Phase;
+use crate::gateway::respond::{Asked, refuse};
+use crate::gateway::{Body, Peer, random};
+use crate::policy::reject::Reject;
+use crate::policy::trace::RequestId;
+use crate::remote::upstream::AnswerBroken;
+
+/// What the requests of one connection are answered with. Clones are of the same connection.
+pub(super) struct Answering<H>(Arc<Connection<H>>);
+
+struct Connection<H> {
+    handler: H,
+    peer: Peer,
+    beat: Beat,
+    site: Arc<Site>,
+}
+
+impl<H> Answering<H> {
+    pub(super) fn new(handler: H, peer: Peer, beat: Beat, site: Arc<Site>) -> Self {
+        Self(Arc::new(Connection { handler, peer, beat, site }))
+    }
+}
+
+impl<H> Clone for Answering<H> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<H, F> Service<Request<Incoming>> for Answering<H>
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    type Response = Response<Passing>;
+    type Error = Infallible;
+    /// Boxed: hyper keeps room for one answering per connection, which would have to be there before its first request.
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Passing>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let connection = Arc::clone(&self.0);
+        Box::pin(async move { Ok(connection.answer(request).await) })
+    }
+}
+
+impl<H, F> Connection<H>
+where
+    H: Fn(Request<Incoming>, Peer) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    async fn answer(&self, request: Request<Incoming>) -> Response<Passing> {
+        let under_way = self.beat.begin(!request.body().is_end_stream());
+        let asked = Asked::by(&request);
+        let http1 = request.version() < Version::HTTP_2;
+        let handled = unpanicked(async { (self.handler)(request, self.peer).await }).await;
+        let mut response = handled.unwrap_or_else(|| {
+            if let Some(telemetry) = &self.site.telemetry {
+                telemetry.metrics.panicked();
+            }
+            let reject = Reject::Internal { why: "a request's handler panicked" };
+            refuse(&reject, asked, &RequestId::made(random()))
+        });
+        if http1 && (self.peer.surplus || self.site.phase.now() >= Phase::Draining) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        under_way.offers(true);
+        response.map(|body| Passing { body, under_way })
+    }
+}
+
+/// The future's output, or nothing where it panicked.
+async fn unpanicked<T: Future>(future: T) -> Option<T::Output> {
+    let mut future = pin!(future);
+    // The future is never polled again after a panic, so nobody sees what it left half done.
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+/// An answer's body; its request is under way as long as it is here.
+pub(super) struct Passing {
+    body: Body,
+    under_way: UnderWay,
+}
+
+impl http_body::Body for Passing {
+    type Data = Bytes;
+    type Error = AnswerBroken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // Until the next poll, which comes only once the client can take more.
+        self.under_way.offers(polled.is_ready());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,73 @@
+//! HTTP/2 on a client's connection, with the limits that keep its floods harmless.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::answering::Answering;
+use super::beat::{Beat, Late};
+use super::connection::{Bounds, Life, fault};
+use super::deadlines::Stopped;
+use super::drain::Phase;
+use super::wire::{Protocol, Wire};
+use crate::gateway::{Body, Peer};
+use crate::telemetry::labels::ConnectionFault;
+
+/// Streams of one connection at once.
+const STREAMS: u32 = 100;
+/// The least limit of a header list, in bytes.
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// Streams that a client may reset before they are looked at (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+/// Streams that we may reset for a client's faults (RUSTSEC-2024-0003, CVE-2025-8671).
+const OWN_RESETS: usize = 128;
+/// What may be in flight unread, per stream and per connection, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long an idle client has to hear that its connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Answers requests until the connection ends.
+pub(super) async fn serve<H, F>(wire: Wire, answering: Answering<H>, life: &mut Life) -> Result<(), ConnectionFault>
+where
+    H: Fn(Request<Incoming>, Peer) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let Life { bounds, beat, deadlines, phase } = life;
+    let mut connection = builder(*bounds, beat).serve_connection(TokioIo::new(wire), answering);
+    let ended = tokio::select! {
+        biased;
+        ended = deadlines.within(Pin::new(&mut connection), false) => ended,
+        () = phase.reached(Phase::Closing) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            deadlines.within(Pin::new(&mut connection), false).await
+        }
+    };
+    if let Err(Stopped::Late(Late::Idle)) = ended {
+        // GOAWAY tells the client that nothing it sent was lost; it has a moment to hear that.
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = tokio::time::timeout(GOODBYE, &mut connection).await;
+    }
+    fault(ended, beat, Protocol::Http2).map_or(Ok(()), Err)
+}
+
+fn builder(bounds: Bounds, beat: &Beat) -> Builder<Beat> {
+    // Each field counts 32 bytes more there than it has (RFC 9113 section 6.5.2).
+    let header_list = u32::try_from(bounds.head_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
+    let mut builder = Builder::new(beat.clone());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(header_list.max(HEADER_LIST_BYTES))
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(OWN_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    builder
+}
