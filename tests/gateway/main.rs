@@ -13,6 +13,8 @@ mod attacks;
 mod bearer;
 mod connections;
 mod cross_origin;
+mod exhaustion;
+mod floods;
 mod harness;
 mod hostile;
 mod keys;
