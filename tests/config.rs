@@ -27,7 +27,7 @@ fn checked(text: &str, json: bool) -> (u8, String, String) {
     let path = directory.path().join("bearward.toml");
     fs::write(&path, text).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = check::run(&path, json, false, &mut out, &mut err).unwrap();
+    let code = check::run(&path, check::How { json, ..check::How::default() }, &mut out, &mut err).unwrap();
     let prefix = format!("{}/", directory.path().display());
     let clean = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&prefix, "");
     (code, clean(out), clean(err))

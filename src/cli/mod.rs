@@ -1,7 +1,7 @@
 //! The command line: what was asked, and the exit code it ends with.
 //!
 //! 0: done (`explain`: permitted; `inspect`: the signature holds; `demo --check`: every outcome as it should be).
-//! 1: failed (`explain`: refused). 2: wrong usage or configuration. Reports go to standard output, messages to standard
+//! 1: failed (`explain`: refused; `check --online`: an issuer will not do). 2: wrong usage or configuration. Reports go to standard output, messages to standard
 //! error. Arguments are seen by every process of the machine, so a token among them is refused and not repeated.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
@@ -15,6 +15,7 @@ use self::inspect::InspectArguments;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod init;
 pub mod inspect;
 pub mod run;
 pub mod schema;
@@ -37,6 +38,9 @@ enum Command {
     Check {
         #[command(flatten)]
         file: ConfigFile,
+        /// Ask each issuer too, as `run` will. Exit code 1: one of them will not do.
+        #[arg(long)]
+        online: bool,
         /// Report as JSON.
         #[arg(long)]
         json: bool,
@@ -56,6 +60,13 @@ enum Command {
         /// Try every outcome over real sockets instead, and exit by the result.
         #[arg(long)]
         check: bool,
+    },
+    /// Ask an issuer, and print a small configuration to start from.
+    #[command(help_template = HELP, before_help = example("bearward init --issuer https://login.example.com/ > bearward.toml"))]
+    Init {
+        /// The issuer, as the `iss` of its tokens names it.
+        #[arg(long, value_name = "URL")]
+        issuer: String,
     },
     /// Print the JSON Schema (draft-07) of the configuration file, for editors.
     #[command(help_template = HELP, before_help = example("bearward schema > config.schema.json"))]
@@ -100,6 +111,7 @@ const HELP: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n
 const FIRST_STEPS: &str = "\
 Examples:
   bearward demo                            every outcome, to try out
+  bearward init --issuer URL               a configuration to start from
   bearward check --config bearward.toml    what is wrong with a file, or what it does
   bearward run --config bearward.toml      serve";
 
@@ -120,13 +132,15 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(file) => run::run(&file.config),
-        Command::Check { file, json } => {
-            let done = check::run(&file.config, json, colour_on_stderr(), &mut io::stdout(), &mut io::stderr());
+        Command::Check { file, online, json } => {
+            let how = check::How { online, json, colour: colour_on_stderr() };
+            let done = check::run(&file.config, how, &mut io::stdout(), &mut io::stderr());
             done.map_or(ExitCode::FAILURE, ExitCode::from)
         }
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Demo { dialect, check } => demo::run(dialect.as_deref(), check),
+        Command::Init { issuer } => init::run(&issuer),
         Command::Schema => schema::run(&mut io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
     }
 }

@@ -90,6 +90,11 @@ pub fn is_loopback(url: &url::Url) -> bool {
     build::keys::is_loopback(url)
 }
 
+/// Where the discovery document of an issuer of that name is (OpenID Connect Discovery 1.0 section 4).
+pub fn discovery_document(issuer: &str) -> Option<url::Url> {
+    build::keys::discovery(issuer)
+}
+
 /// The whole way from text to model. Nothing here stops at a fault.
 fn read(source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
     let (document, broken) = syntax::parse(source);

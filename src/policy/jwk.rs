@@ -98,6 +98,12 @@ impl JwkSet {
         self.keys.is_empty()
     }
 
+    /// The algorithms that at least one of the keys is for.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let fits = |algorithm: &Algorithm| self.keys.iter().any(|key| key.fits(*algorithm));
+        Algorithm::ALL.iter().copied().filter(fits).collect()
+    }
+
     /// The keys that were left out.
     pub fn unusable(&self) -> &[Unusable] {
         &self.unusable

@@ -11,11 +11,12 @@
 //! Calls over `https` go through the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`); plain ones are direct.
 //! Connections are not kept: fetches are minutes apart, and a dead one would cost a fetch.
 
+mod date;
 mod freshness;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -46,6 +47,8 @@ pub struct Document {
     pub body: Vec<u8>,
     /// For how long its server calls it fresh, where it says so.
     pub fresh_for: Option<Duration>,
+    /// What time it is by its server's clock, where it says so.
+    pub date: Option<SystemTime>,
 }
 
 /// Why a document could not be fetched.
@@ -211,7 +214,7 @@ async fn fetch(request: reqwest::RequestBuilder) -> Result<Document, FetchError>
     if status != StatusCode::OK {
         return Err(FetchError::Status(status.as_u16()));
     }
-    let fresh_for = freshness::fresh_for(response.headers());
+    let (fresh_for, date) = (freshness::fresh_for(response.headers()), date::date(response.headers()));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(fault)? {
         if body.len() + chunk.len() > BODY_LIMIT {
@@ -219,7 +222,7 @@ async fn fetch(request: reqwest::RequestBuilder) -> Result<Document, FetchError>
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Document { body, fresh_for })
+    Ok(Document { body, fresh_for, date })
 }
 
 fn fault(error: reqwest::Error) -> FetchError {

@@ -12,15 +12,16 @@ fn the_version_is_the_crates() {
 fn help_names_every_command_and_its_options() {
     let done = bearward(&["--help"]);
     assert_eq!((done.code, done.err.as_str()), (0, ""));
-    for command in ["run", "check", "explain", "inspect", "demo", "schema"] {
+    for command in ["run", "check", "explain", "inspect", "demo", "init", "schema"] {
         assert!(done.out.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{}", done.out);
     }
     for (command, options) in [
         ("run", &["--config", "BEARWARD_CONFIG"][..]),
-        ("check", &["--config", "BEARWARD_CONFIG", "--json"]),
+        ("check", &["--config", "BEARWARD_CONFIG", "--online", "--json"]),
         ("explain", &["--config", "--method", "--url", "--token-file", "--header", "--online", "--json"]),
         ("inspect", &["--config", "BEARWARD_CONFIG", "--jwks", "TOKEN-FILE", "--json"]),
         ("demo", &["--dialect", "--check"]),
+        ("init", &["--issuer"]),
     ] {
         let done = bearward(&[command, "--help"]);
         assert_eq!(done.code, 0);

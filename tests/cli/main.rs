@@ -14,7 +14,9 @@ mod general;
 #[allow(dead_code, reason = "it is the gateway's tests' own; some of it is for them alone")]
 #[path = "../gateway/harness/mod.rs"]
 mod harness;
+mod init;
 mod inspect;
+mod online;
 mod run;
 
 use std::io::Write as _;

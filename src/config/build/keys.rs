@@ -171,7 +171,7 @@ fn key_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<KeySource> 
 }
 
 /// OpenID Connect Discovery 1.0 section 4: the issuer without its final slash, then the well-known path.
-fn discovery(issuer: &str) -> Option<Url> {
+pub(in crate::config) fn discovery(issuer: &str) -> Option<Url> {
     let base = Url::parse(issuer).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
     if base.query().is_some() || base.fragment().is_some() || base.host().is_none() {
         return None;

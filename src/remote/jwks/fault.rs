@@ -36,8 +36,8 @@ pub enum Fault {
     Learned(&'static str),
     /// This is no key set.
     Set(&'static str),
-    /// The key set has no key that can be used.
-    NoUsableKeys,
+    /// The key set has no key that can be used: those that it has, each with the reason.
+    NoUsableKeys(String),
 }
 
 impl fmt::Display for KeysError {
@@ -53,7 +53,8 @@ impl fmt::Display for KeysError {
             Fault::Issuer(found) => write!(f, "{place}: the discovery document is of the issuer {found}"),
             Fault::Learned(why) => write!(f, "{place}: the `jwks_uri` of the discovery document {why}"),
             Fault::Set(why) => write!(f, "{place}: the key set {why}"),
-            Fault::NoUsableKeys => write!(f, "{place}: the key set has no usable key"),
+            Fault::NoUsableKeys(keys) if keys.is_empty() => write!(f, "{place}: the key set is empty"),
+            Fault::NoUsableKeys(keys) => write!(f, "{place}: the key set has no usable key: {keys}"),
         }
     }
 }
@@ -76,7 +77,7 @@ impl KeysError {
             }
             Fault::Learned(_) => "if the address is right all the same, give it as `jwks.uri`",
             Fault::Set(_) => "see that the address is the one of the key set (RFC 7517 section 5)",
-            Fault::NoUsableKeys => "see the log for why each key of the set was left out",
+            Fault::NoUsableKeys(_) => "let the issuer publish the public keys that it signs with (RFC 7517)",
         }
     }
 
@@ -91,7 +92,7 @@ impl KeysError {
             Fault::File(_) | Fault::Bearer(_) => FetchResult::File,
             Fault::Html | Fault::Document(_) | Fault::Set(_) => FetchResult::Malformed,
             Fault::Issuer(_) => FetchResult::IssuerMismatch,
-            Fault::NoUsableKeys => FetchResult::NoUsableKeys,
+            Fault::NoUsableKeys(_) => FetchResult::NoUsableKeys,
         }
     }
 }

@@ -88,7 +88,7 @@ impl Keeper {
         let fetched = shelf.source.fetch(client, clock, clock.now().after(PATIENCE)).await;
         let at = clock.now();
         let fault = match fetched {
-            Ok(Fetched { keys, fresh_for }) => {
+            Ok(Fetched { keys, fresh_for, .. }) => {
                 self.tell_success(&keys, course);
                 *course = Course { failures: 0, fresh_for, ..*course };
                 if let Some(writer) = &self.writer {

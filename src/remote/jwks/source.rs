@@ -9,7 +9,7 @@
 //! origin, and nowhere else. Nothing is kept here; [`super::KeySets`] decides when to fetch and what a failure means.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 use tokio::io::AsyncReadExt as _;
@@ -67,9 +67,27 @@ pub struct Fetched {
     pub keys: JwkSet,
     /// For how long their server calls them fresh, where it says so.
     pub fresh_for: Option<Duration>,
+    /// What time it is by their server's clock, where it says so.
+    pub date: Option<SystemTime>,
 }
 
 impl KeySource {
+    /// The keys of an issuer whose discovery document is at this address, for a single fetch.
+    pub fn once(issuer: &str, document: Url) -> Self {
+        Self {
+            name: issuer.to_owned(),
+            issuer: issuer.to_owned(),
+            origin: Origin::Discovery(document),
+            bearer_file: None,
+            authorities: None,
+            plain_http: PlainHttp::Loopback,
+            refresh: Duration::ZERO,
+            cooldown: Duration::ZERO,
+            max_stale: Duration::ZERO,
+            snapshot: None,
+        }
+    }
+
     /// Whether the keys come from the same place by the same way, though perhaps not as often.
     pub(super) fn is_of_same_origin(&self, other: &Self) -> bool {
         let Self { name, issuer, origin, authorities, plain_http, .. } = self;
@@ -91,7 +109,7 @@ impl KeySource {
         let (place, document) = match &self.origin {
             Origin::File(path) => {
                 let body = read_in_time(path, clock, deadline, Fault::File).await?;
-                (path.display().to_string(), Document { body, fresh_for: None })
+                (path.display().to_string(), Document { body, fresh_for: None, date: None })
             }
             Origin::Uri(url) => {
                 let bearer = self.bearer(clock, deadline).await?;
@@ -105,13 +123,11 @@ impl KeySource {
                 self.get(&learned, bearer, client, deadline).await?
             }
         };
-        let fault = match JwkSet::parse(&document.body) {
-            Ok(keys) if !keys.is_empty() => return Ok(Fetched { keys, fresh_for: document.fresh_for }),
-            Ok(keys) => {
-                self.report_unusable(&keys);
-                Fault::NoUsableKeys
-            }
-            Err(_) if is_html(&document.body) => Fault::Html,
+        let Document { body, fresh_for, date } = document;
+        let fault = match JwkSet::parse(&body) {
+            Ok(keys) if !keys.is_empty() => return Ok(Fetched { keys, fresh_for, date }),
+            Ok(keys) => Fault::NoUsableKeys(unusable(&keys)),
+            Err(_) if is_html(&body) => Fault::Html,
             Err(why) => Fault::Set(why),
         };
         Err(KeysError { place, fault })
@@ -122,20 +138,11 @@ impl KeySource {
         if set.unusable().is_empty() {
             return;
         }
-        let keys: Vec<String> = set
-            .unusable()
-            .iter()
-            .take(UNUSABLE_LISTED)
-            .map(|key| match &key.kid {
-                Some(kid) => format!("{} {}", Quoted::from(kid.as_str()), key.why),
-                None => format!("one without kid {}", key.why),
-            })
-            .collect();
         tracing::warn!(
             issuer = %self.name,
             left_out = set.unusable().len(),
             usable = set.len(),
-            keys = %keys.join("; "),
+            keys = %unusable(set),
             "keys of the set cannot be used and are left out"
         );
     }
@@ -165,7 +172,16 @@ impl KeySource {
     }
 }
 
-/// How many unusable keys a log line names: a set may have very many.
+/// The keys that were left out of a set, each with the reason; nothing where none was.
+fn unusable(set: &JwkSet) -> String {
+    let keys = set.unusable().iter().take(UNUSABLE_LISTED).map(|key| match &key.kid {
+        Some(kid) => format!("{} {}", Quoted::from(kid.as_str()), key.why),
+        None => format!("one without kid {}", key.why),
+    });
+    keys.collect::<Vec<_>>().join("; ")
+}
+
+/// How many unusable keys are named: a set may have very many.
 const UNUSABLE_LISTED: usize = 16;
 
 async fn read_in_time(
