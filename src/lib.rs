@@ -15,7 +15,7 @@
 //! - [`config`] reads the file, and the files it names, once, into one immutable model; it reports every fault at once.
 //! - [`remote`] speaks to the parties we call: key sets of issuers, upstreams. Nearly all mutable state is there.
 //! - [`gateway`] is the straight line of a request.
-//! - [`server`] owns sockets, workers, drain and the admin listener.
+//! - [`server`] owns sockets, workers, reload, drain and the admin listener.
 //! - [`demo`] is an embedded issuer, a sample API and a tour of every outcome.
 //! - [`cli`] is the command line.
 //!

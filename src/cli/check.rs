@@ -58,7 +58,7 @@ pub fn run(config: &Path, how: How, out: &mut impl Write, err: &mut impl Write) 
         err.write_all(report.render(how.colour).as_bytes())?;
         match &config {
             Some(config) => write!(out, "{}", config.describe())?,
-            None => writeln!(err, "{}", refusal(&report))?,
+            None => writeln!(err, "{}", report.verdict())?,
         }
         asked.iter().try_for_each(|asked| write!(out, "{asked}"))?;
     }
@@ -83,11 +83,4 @@ fn as_json(
         }
     }
     writeln!(out, "{answer:#}")
-}
-
-fn refusal(report: &Report) -> String {
-    match report.faults() {
-        1 => "one fault: the file is refused".to_owned(),
-        faults => format!("{faults} faults: the file is refused"),
-    }
 }

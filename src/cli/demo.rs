@@ -8,7 +8,7 @@ use crate::demo::check::Finding;
 use crate::demo::provider::Provider;
 use crate::demo::{Demo, DemoFault, provider, providers};
 use crate::policy::dialect::Dialect;
-use crate::server::drain::Signals;
+use crate::server::drain::{Hangups, Signals};
 use crate::telemetry::log::{self, Format, Level};
 
 /// Runs the demo of a dialect until it is interrupted, or checks that every outcome is as told.
@@ -49,26 +49,26 @@ fn start(dialect: Option<&str>, check: bool) -> Result<bool, DemoFault> {
 
 /// Prints what to paste, and serves until it is told to stop.
 async fn show(provider: &'static Provider) -> Result<bool, DemoFault> {
-    let mut signals = Signals::listen()?;
+    let mut end = End::listen()?;
     let demo = Demo::start(provider).await?;
     // What the operator hears of each refusal appears below the lines; a process that has a log already keeps its own.
     let _log = log::start(Format::Text, Level::Info, demo.log_lines_dropped()).ok();
     let program = std::env::args_os().next().map_or_else(|| PathBuf::from("bearward"), PathBuf::from);
     write!(io::stdout().lock(), "{}", demo.tell(&program))?;
-    signals.any().await;
+    end.comes().await;
     demo.stop().await;
     Ok(true)
 }
 
 /// Takes each tour and prints a line per outcome; true where all are as told.
 async fn check_all(providers: &'static [Provider]) -> Result<bool, DemoFault> {
-    let mut signals = Signals::listen()?;
+    let mut end = End::listen()?;
     let (mut good, mut all) = (0, 0);
     for provider in providers {
         let demo = Demo::start(provider).await?;
         let findings = tokio::select! {
             findings = demo.check() => findings,
-            () = signals.any() => {
+            () = end.comes() => {
                 demo.stop().await;
                 return Ok(false);
             }
@@ -80,6 +80,22 @@ async fn check_all(providers: &'static [Provider]) -> Result<bool, DemoFault> {
     }
     writeln!(io::stdout().lock(), "{good} of {all} outcomes are as told")?;
     Ok(all > 0 && good == all)
+}
+
+/// Whatever ends a demo: a signal, or its terminal that is closed.
+struct End(Signals, Hangups);
+
+impl End {
+    fn listen() -> io::Result<Self> {
+        Ok(Self(Signals::listen()?, Hangups::listen()?))
+    }
+
+    async fn comes(&mut self) {
+        tokio::select! {
+            () = self.0.stop() => {}
+            () = self.1.next() => {}
+        }
+    }
 }
 
 fn report(out: &mut impl Write, dialect: &str, findings: &[Finding]) -> io::Result<()> {

@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve. SIGTERM drains; a second one stops at once.
+    /// Serve. SIGHUP or a changed file reloads; SIGTERM drains, a second one stops at once.
     #[command(help_template = HELP, before_help = example("bearward run --config bearward.toml"))]
     Run(ConfigFile),
     /// Report every fault of a configuration, then the effective policy of every route, and warnings.

@@ -1,27 +1,32 @@
-//! `bearward run`: serve until a signal says to stop.
+//! `bearward run`: serve, and take changed files into force, until a signal says to stop.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 
-use crate::config::Config;
+use crate::config::{Config, Loaded, Reading};
 use crate::gateway::request_body::Pace;
 use crate::remote::clock::Clock;
 use crate::server::StartFault;
 use crate::server::assembly::{ServeFault, Served, telemetry};
-use crate::server::drain::Signals;
+use crate::server::drain::{Hangups, Signals};
+use crate::server::reload::Reloads;
 
 /// Serves. Exit code 0 after a drain in which every request ended, 1 where something failed, 2 for a wrong file.
 pub(super) fn run(path: &Path) -> ExitCode {
-    let loaded = match Config::load(path) {
+    let colour = super::colour_on_stderr();
+    let Reading { outcome, files } = Config::read(path);
+    let Loaded { config, warnings } = match outcome {
         Ok(loaded) => loaded,
         Err(report) => {
-            super::complain(&report.render(super::colour_on_stderr()));
+            super::complain(&report.render(colour));
             return ExitCode::from(super::WRONG);
         }
     };
-    match serve(loaded.config, &loaded.warnings.render(super::colour_on_stderr())) {
+    super::complain(&warnings.render(colour));
+    match serve(config, Reloads::new(path.to_owned(), files, colour)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(fault) => {
@@ -34,23 +39,25 @@ pub(super) fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn serve(config: Config, warnings: &str) -> Result<bool, ServeFault> {
-    super::complain(warnings);
+fn serve(config: Config, mut reloads: Reloads) -> Result<bool, ServeFault> {
     let telemetry = telemetry(&config)?;
     warn_of_few_files(config.server.limits.connections);
     let routes = config.rules.routes.routes().len();
     let (workers, hash) = (config.server.workers, config.hash.clone());
     let control = Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()?;
     // Before anybody can know that there is something to stop.
-    let mut signals = control.block_on(async { Signals::listen() })?;
+    let (mut signals, mut hangups) =
+        control.block_on(async { Ok::<_, io::Error>((Signals::listen()?, Hangups::listen()?)) })?;
     let served = Served::start(config, telemetry, Clock::system(), Pace::default(), control.handle())?;
     for address in served.addresses() {
         tracing::info!(%address, "listening");
     }
     tracing::info!(address = %served.admin_address(), "admin listening");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), routes, workers, config = %hash, "serving");
-    let gently = control.block_on(served.until_signalled(&mut signals));
+    let gently = control.block_on(served.until_signalled(&mut signals, &mut hangups, &mut reloads));
     served.stop();
+    // What still waits for a disk or a name is not waited for.
+    control.shutdown_background();
     Ok(gently)
 }
 

@@ -18,13 +18,13 @@ use crate::policy::route::{Access, Route};
 #[derive(Debug, Serialize)]
 pub struct Description {
     hash: String,
-    routes: Vec<RouteLine>,
+    pub(super) routes: Vec<RouteLine>,
     issuers: Vec<IssuerLine>,
 }
 
-#[derive(Debug, Serialize)]
-struct RouteLine {
-    name: String,
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct RouteLine {
+    pub(super) name: String,
     /// Empty: every host that no other route names.
     hosts: Vec<String>,
     path: String,
@@ -46,7 +46,7 @@ struct RouteLine {
     body_bytes: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct CorsLine {
     origins: Vec<String>,
     credentials: bool,
@@ -54,7 +54,7 @@ struct CorsLine {
     max_age: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct PolicyLine {
     name: String,
     issuers: Vec<String>,
@@ -67,7 +67,7 @@ struct PolicyLine {
     mode: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct ClaimLine {
     claim: String,
     any_of: Vec<serde_json::Value>,
@@ -200,7 +200,7 @@ fn keys(source: &KeySource) -> String {
     match source {
         KeySource::Discovery(url) => format!("discovered at {url}"),
         KeySource::Uri(url) => format!("fetched from {url}"),
-        KeySource::File { path, keys } => format!("{} of {}", keys.len(), path.display()),
+        KeySource::File { path, keys, .. } => format!("{} of {}", keys.len(), path.display()),
         KeySource::Secret => "a shared secret".to_owned(),
     }
 }

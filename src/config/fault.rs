@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::files::Files;
+
 /// Where something stands in the file: a range of bytes.
 pub(super) type Span = Range<usize>;
 
@@ -71,6 +73,8 @@ pub(super) struct Faults {
     pub(super) problems: Vec<Problem>,
     /// Values that must not be shown, whatever is said about their line.
     pub(super) masked: Vec<Span>,
+    /// The files that were read on the way.
+    pub(super) files: Files,
 }
 
 impl Faults {

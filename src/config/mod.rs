@@ -8,6 +8,7 @@
 //! build     raw -> Config: whether the values fit each other, and what policy says of them
 //! report    the problems as file:line:column, for people and machines
 //! example   config.example.toml; schema: config.schema.json; describe: the effective policy of every route
+//! files     what was read, and whether it has changed; changes: what another configuration does otherwise
 //! ```
 //!
 //! A file that is wrong is refused whole, and every fault is reported at once: no step returns early, and an option that
@@ -16,10 +17,12 @@
 mod authorities;
 mod build;
 mod certified;
+mod changes;
 mod declare;
 mod describe;
 mod example;
 mod fault;
+mod files;
 #[cfg(test)]
 mod golden;
 mod model;
@@ -36,11 +39,13 @@ use std::path::Path;
 
 pub use self::authorities::Authorities;
 pub use self::certified::{Certified, CertifiedFault};
+pub use self::changes::Changes;
 use self::declare::{Opt, Read};
 pub use self::describe::Description;
 pub use self::example::example;
 use self::fault::Faults;
 pub use self::fault::{Problem, Severity};
+pub use self::files::{Digest, Files};
 pub use self::model::{
     AccessLog, Address, Admin, Authorization, Config, Drain, Endpoints, HostField, Issuer, KeySource, Limits, Log,
     LogFormat, LogLevel, RefusalLog, Server, Upstream,
@@ -57,6 +62,15 @@ pub struct Loaded {
     pub warnings: Report,
 }
 
+/// What came of reading a file.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or the report on every fault of the file, or on why it cannot be read.
+    pub outcome: Result<Loaded, Report>,
+    /// The file and those that it names, as they were read: whether it comes to the same hangs on them alone.
+    pub files: Files,
+}
+
 impl Config {
     /// Reads the file and the files it names; relative paths in it are relative to the file.
     ///
@@ -64,25 +78,39 @@ impl Config {
     ///
     /// The report on every fault of the file, or on why it cannot be read.
     pub fn load(path: &Path) -> Result<Loaded, Report> {
-        let bytes = std::fs::read(path).map_err(|why| {
-            Report::unreadable(
-                path,
-                format!("cannot be read: {why}"),
-                "name the file with --config, or BEARWARD_CONFIG",
-            )
-        })?;
-        let source = String::from_utf8(bytes).map_err(|wrong| {
-            let line = wrong.as_bytes()[..wrong.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-            Report::unreadable(path, format!("line {line} is not UTF-8"), "save the file as UTF-8")
-        })?;
+        Self::read(path).outcome
+    }
+
+    /// The same, and which files that hangs on.
+    pub fn read(path: &Path) -> Reading {
         let mut faults = Faults::default();
+        let source = match text(path, &mut faults.files) {
+            Ok(source) => source,
+            Err(report) => return Reading { outcome: Err(report), files: faults.files },
+        };
         let config = read(&source, path.parent().unwrap_or(Path::new("")), &mut faults);
+        let files = std::mem::take(&mut faults.files);
         let report = Report::new(path, &source, faults);
-        match config {
+        let outcome = match config {
             Some(config) if report.faults() == 0 => Ok(Loaded { config, warnings: report }),
             Some(_) | None => Err(report),
-        }
+        };
+        Reading { outcome, files }
     }
+}
+
+/// The text of the configuration file.
+fn text(path: &Path, files: &mut Files) -> Result<String, Report> {
+    let unreadable = |why: std::io::Error| {
+        Report::unreadable(path, format!("cannot be read: {why}"), "name the file with --config, or BEARWARD_CONFIG")
+    };
+    let found = files.read(path, u64::MAX).map_err(unreadable)?;
+    // What is no file but a pipe, say from a shell, can be read once.
+    let bytes = if found.metadata.is_file() { found.bytes } else { std::fs::read(path).map_err(unreadable)? };
+    String::from_utf8(bytes).map_err(|wrong| {
+        let line = wrong.as_bytes()[..wrong.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        Report::unreadable(path, format!("line {line} is not UTF-8"), "save the file as UTF-8")
+    })
 }
 
 /// Whether an address is on this machine, so that plain http may be spoken to it.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::authorities::Authorities;
+use super::files::Digest;
 pub use super::read::{Authorization, HostField, LogFormat, LogLevel, RefusalLog};
 pub use super::upstream_address::Address;
 use crate::policy::Rules;
@@ -156,6 +157,8 @@ pub enum KeySource {
         path: PathBuf,
         /// Its keys, at least one of which can be used.
         keys: Arc<JwkSet>,
+        /// What they were read from.
+        digest: Digest,
     },
     /// The issuer signs with its `hmac_secret`; there is nothing to fetch.
     Secret,

@@ -45,6 +45,15 @@ impl Report {
         self.problems.iter().filter(|problem| problem.severity == Severity::Fault).count()
     }
 
+    /// What becomes of the file, in one line.
+    pub fn verdict(&self) -> String {
+        match self.faults() {
+            0 => "the file is good".to_owned(),
+            1 => "one fault: the file is refused".to_owned(),
+            faults => format!("{faults} faults: the file is refused"),
+        }
+    }
+
     /// The report for people; `colour` only where a terminal reads it and `NO_COLOR` is not set.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };

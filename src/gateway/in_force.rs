@@ -27,6 +27,8 @@ pub struct InForce {
     identity_names: Vec<HeaderName>,
     keys: KeySets,
     ledger: Ledger,
+    /// Whether every issuer that was required before had been seen.
+    was_ready: bool,
 }
 
 /// How ready an issuer is.
@@ -54,7 +56,8 @@ impl InForce {
         if let Some(log) = &telemetry.log {
             log.adopt(log_format(&config), log_level(&config));
         }
-        Self { identity_names: identity_names(&config), config, keys, ledger }
+        let was_ready = before.is_some_and(Self::is_ready);
+        Self { identity_names: identity_names(&config), config, keys, ledger, was_ready }
     }
 
     /// What the file says.
@@ -77,7 +80,12 @@ impl InForce {
         &self.ledger
     }
 
-    /// How ready each issuer is.
+    fn is_ready(&self) -> bool {
+        self.readiness().iter().all(|issuer| issuer.seen || !issuer.required)
+    }
+
+    /// How ready each issuer is. Who is ready stays so when a configuration brings an issuer that is not there yet: were all
+    /// replicas to take it into force at once, nobody would serve the others' tokens.
     pub fn readiness(&self) -> Vec<IssuerReadiness> {
         let issuers = self.config.issuers.iter().enumerate();
         issuers
@@ -85,7 +93,7 @@ impl InForce {
                 name: issuer.name.clone(),
                 seen: self.keys.seen(IssuerId(index)),
                 keys: self.keys.standing(IssuerId(index)),
-                required: issuer.required_for_ready,
+                required: issuer.required_for_ready && !self.was_ready,
             })
             .collect()
     }
@@ -156,16 +164,17 @@ fn identity_names(config: &Config) -> Vec<HeaderName> {
 /// Where an issuer's keys come from; none where it signs with a secret.
 pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
     let issuer = config.issuers.get(id.0)?;
-    let origin = match &issuer.keys {
-        ConfiguredSource::Discovery(url) => Origin::Discovery(url.clone()),
-        ConfiguredSource::Uri(url) => Origin::Uri(url.clone()),
-        ConfiguredSource::File { path, .. } => Origin::File(path.clone()),
+    let (origin, digest) = match &issuer.keys {
+        ConfiguredSource::Discovery(url) => (Origin::Discovery(url.clone()), None),
+        ConfiguredSource::Uri(url) => (Origin::Uri(url.clone()), None),
+        ConfiguredSource::File { path, digest, .. } => (Origin::File(path.clone()), Some(*digest)),
         ConfiguredSource::Secret => return None,
     };
     Some(KeySource {
         name: issuer.name.clone(),
         issuer: config.rules.issuers.get(id.0)?.spellings.first()?.clone(),
         origin,
+        digest,
         bearer_file: issuer.bearer_file.clone(),
         authorities: issuer.authorities.clone(),
         plain_http: if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback },

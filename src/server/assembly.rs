@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 
 use super::admin::{Admin, Component, Keys};
 use super::connection::Bounds;
-use super::drain::{Drain, Signals};
+use super::drain::{Drain, Hangups, Signals};
+use super::reload::Reloads;
 use super::room::Terms;
 use super::{Running, Settings, StartFault, start};
 use crate::config::{Config, Limits};
@@ -127,17 +128,26 @@ impl Served {
         self.gateways.in_force()
     }
 
-    /// Takes a configuration into force. What begins after this returns is under it; what cannot be changed while the
-    /// server runs (the addresses it listens on, the number of workers) stays as it is.
-    pub fn adopt(&self, config: Config) {
+    /// Takes a configuration into force: what begins after this returns is under it. Returns the names of those options that
+    /// have another value in it and cannot be changed while the server runs; they keep the value they have.
+    pub fn adopt(&self, mut config: Config) -> Vec<&'static str> {
+        let kept = keep_what_cannot_change(&mut config, self.in_force().config());
         self.running.adopt(terms(config.server.limits, self.shared().pace()));
         self.gateways.adopt(config);
+        kept
     }
 
-    /// Serves until a signal says to stop, then drains; a second signal ends that at once.
+    /// Serves, and reloads what changes, until a signal says to stop; then drains. A second signal ends that at once.
     ///
     /// Returns whether every request ended by itself.
-    pub async fn until_signalled(&self, signals: &mut Signals) -> bool {
+    pub async fn until_signalled(&self, signals: &mut Signals, hangups: &mut Hangups, reloads: &mut Reloads) -> bool {
+        tokio::select! {
+            gently = self.until_stopped(signals) => gently,
+            never = reloads.run(self, hangups) => match never {},
+        }
+    }
+
+    async fn until_stopped(&self, signals: &mut Signals) -> bool {
         signals.stop().await;
         let times = self.gateways.in_force().config().server.drain;
         let drain = Drain { delay: times.delay, timeout: times.timeout };
@@ -156,6 +166,24 @@ impl Served {
         self.running.stop();
         self.gateways.shared().telemetry().flush();
     }
+}
+
+fn keep_what_cannot_change(config: &mut Config, before: &Config) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    let (server, was) = (&mut config.server, &before.server);
+    if server.listen != was.listen {
+        server.listen.clone_from(&was.listen);
+        kept.push("server.listen");
+    }
+    if server.workers != was.workers {
+        server.workers = was.workers;
+        kept.push("server.workers");
+    }
+    if config.admin.listen != before.admin.listen {
+        config.admin.listen = before.admin.listen;
+        kept.push("admin.listen");
+    }
+    kept
 }
 
 /// What connections are held to.

@@ -67,12 +67,14 @@ impl PhaseWatch {
     }
 }
 
-/// The signals of an operator or an orchestrator: SIGTERM, SIGINT from a terminal, and SIGHUP.
+/// The signals that end the process: SIGTERM of an orchestrator, SIGINT of a terminal.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
+
+/// SIGHUP, which supervisors send for a reload.
+pub struct Hangups(Signal);
 
 impl Signals {
     /// Listens from now on; must run within a Tokio runtime.
@@ -81,33 +83,31 @@ impl Signals {
     ///
     /// The system's, where a signal cannot be listened to.
     pub fn listen() -> io::Result<Self> {
-        let [terminate, interrupt, hangup] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Returns at the next SIGTERM or SIGINT. SIGHUP, which supervisors send for a reload, ends nothing; the log says so.
+    /// Returns at the next of them.
     pub async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                // In the order in which an operator sends them.
-                biased;
-                _ = self.hangup.recv() => {
-                    let help = "restart to take a changed file into force";
-                    tracing::warn!(help, "SIGHUP is ignored: nothing is reloaded");
-                }
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-            }
-        }
-    }
-
-    /// Returns at the next of them, SIGHUP of a closed terminal included.
-    pub async fn any(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
         }
+    }
+}
+
+impl Hangups {
+    /// Listens from now on; must run within a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where a signal cannot be listened to.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Returns at the next one.
+    pub async fn next(&mut self) {
+        // There is always a next one: the stream ends only with the runtime.
+        let _ = self.0.recv().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets, workers, drain and the admin listener.
+//! Sockets, workers, reload, drain and the admin listener.
 //!
 //! [`start`] binds every address, starts the workers, and returns once connections are accepted. Requests go to a
 //! handler that each worker makes for itself, on its own runtime; the server knows nothing of what a handler decides.
@@ -15,6 +15,7 @@ pub mod drain;
 mod http1;
 mod http2;
 pub mod listener;
+pub mod reload;
 pub mod room;
 mod stream;
 mod tls;
@@ -25,6 +26,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -140,7 +142,8 @@ impl Running {
         self.phases.enter(Phase::Draining);
         tokio::time::sleep(drain.delay).await;
         self.phases.enter(Phase::Closing);
-        tokio::time::timeout(drain.timeout, self.room.empty()).await.is_ok()
+        let timeout = drain.timeout.max(LAST_LOOK);
+        tokio::time::timeout(timeout, self.room.empty()).await.is_ok()
     }
 
     /// Stops at once: every connection is closed. Blocks until every worker's thread has ended.
@@ -149,6 +152,10 @@ impl Running {
         self.workers.join();
     }
 }
+
+/// How long the workers have at least to look whether something has arrived: a drain without patience ends well where nothing
+/// has.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 
 impl Drop for Running {
     fn drop(&mut self) {

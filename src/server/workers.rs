@@ -59,7 +59,9 @@ impl Workers {
                     let mut phase = site.phase;
                     phase.reached(Phase::Stopped).await;
                 });
-                // The runtime ends here, and with it every connection of this worker.
+                // The runtime ends here, and with it every connection of this worker. The look-up of a name that hangs is
+                // not waited for.
+                runtime.shutdown_background();
             };
             threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(work)?);
         }

@@ -41,6 +41,15 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
+    /// Writes a report for people to standard error, where this process writes to it at all.
+    pub fn report(&self, text: &str) {
+        if let Some(log) = &self.log
+            && !text.is_empty()
+        {
+            log.report(text);
+        }
+    }
+
     /// Waits until every line so far is written, unless the pipe stalls. Blocks its thread: for the end of the process,
     /// once nothing is served any more.
     pub fn flush(&self) {

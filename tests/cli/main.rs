@@ -17,6 +17,7 @@ mod harness;
 mod init;
 mod inspect;
 mod online;
+mod reload;
 mod run;
 
 use std::io::Write as _;

@@ -148,16 +148,3 @@ fn a_port_that_is_taken_is_told() {
         assert!(done.err.contains(&format!("error: cannot listen on {address}: ")), "{}", done.err);
     }
 }
-
-/// There is nothing to reload yet; a terminal or a supervisor that sends it must not end the gateway.
-#[tokio::test]
-async fn a_hangup_does_not_end_it() {
-    let upstream = Upstream::start().await;
-    let gateway = Binary::start(&config(&upstream, r#"{ delay = "0s", timeout = "10s" }"#));
-    gateway.send("HUP");
-    assert_eq!(Client::connect(gateway.address).await.get("/open/1").await.status, 200);
-    gateway.signal();
-    let (status, written) = gateway.wait();
-    assert_eq!(status.code(), Some(0), "{written}");
-    assert!(written.contains("SIGHUP is ignored"), "{written}");
-}

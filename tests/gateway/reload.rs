@@ -1,5 +1,7 @@
 //! A configuration is exchanged for another while the gateway serves.
 
+mod files;
+
 use std::sync::Arc;
 use std::time::Duration;
 

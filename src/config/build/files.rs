@@ -1,10 +1,9 @@
 //! Files that the configuration names: read once, whole, within a bound.
 
-use std::fs::{File, Metadata};
-use std::io::Read as _;
 use std::path::Path;
 
 use crate::config::fault::{Faults, Span};
+use crate::config::files::{Found, is_world_readable};
 use crate::config::units::size_text;
 
 /// What a file is, and who may read it.
@@ -20,17 +19,8 @@ pub(super) struct Kind {
 /// The bytes of a file; `None` after reporting why they cannot be had.
 pub(super) fn read(path: &Path, kind: &Kind, span: &Span, faults: &mut Faults) -> Option<Vec<u8>> {
     let (what, shown) = (kind.what, path.display());
-    let mut bytes = Vec::new();
-    // What is judged and what is read is one open file, whatever becomes of the name meanwhile.
-    let opened = File::open(path).and_then(|mut file| {
-        let metadata = file.metadata()?;
-        if metadata.is_file() {
-            (&mut file).take(kind.longest + 1).read_to_end(&mut bytes)?;
-        }
-        Ok(metadata)
-    });
-    let metadata = match opened {
-        Ok(metadata) => metadata,
+    let Found { bytes, metadata } = match faults.files.read(path, kind.longest) {
+        Ok(found) => found,
         Err(why) => {
             let help =
                 "paths are relative to the configuration file; the gateway's user or group must be able to read it";
@@ -49,16 +39,4 @@ pub(super) fn read(path: &Path, kind: &Kind, span: &Span, faults: &mut Faults) -
         return None;
     }
     Some(bytes)
-}
-
-#[cfg(unix)]
-fn is_world_readable(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o004 != 0
-}
-
-/// Elsewhere permissions are not a mode; the system's own lists apply.
-#[cfg(not(unix))]
-fn is_world_readable(_: &Metadata) -> bool {
-    false
 }

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
+use super::files;
 use super::secret::secret;
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
+use crate::config::files::sha256;
 use crate::config::model::{Endpoints, KeySource};
 use crate::config::options::{Issuer, Jwks};
 use crate::config::read::At;
 use crate::policy::credential;
 use crate::policy::jwk::JwkSet;
 use crate::policy::jwt::{Algorithm, HmacSecret};
+
+/// As long as one that is fetched.
+const KEY_SET: files::Kind = files::Kind { what: "the key set", longest: 1 << 20, secret: false };
 
 /// The public keys of an issuer: a file, a URL, or what discovery names.
 pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<KeySource> {
@@ -141,12 +146,7 @@ fn least_secret(algorithms: &Field<Vec<At<Algorithm>>>) -> usize {
 
 fn key_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<KeySource> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|why| {
-            let help = "paths are relative to the configuration file; the gateway's user must be able to read it";
-            faults.fault(span, format!("the key set {shown} cannot be read: {why}"), help);
-        })
-        .ok()?;
+    let bytes = files::read(path, &KEY_SET, span, faults)?;
     let set = JwkSet::parse(&bytes)
         .map_err(|why| {
             let help = "name a JWK Set (RFC 7517 section 5): `{ \"keys\": [ ... ] }`";
@@ -167,7 +167,7 @@ fn key_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<KeySource> 
         let what = format!("keys of {shown} that cannot be used: {}", left_out.join("; "));
         faults.warn(span, what, "tokens that only these keys could check are refused as `key_unknown`");
     }
-    Some(KeySource::File { path: path.to_owned(), keys: Arc::new(set) })
+    Some(KeySource::File { path: path.to_owned(), keys: Arc::new(set), digest: sha256(&bytes) })
 }
 
 /// OpenID Connect Discovery 1.0 section 4: the issuer without its final slash, then the well-known path.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::declare::Field;
 use super::fault::{Faults, Span};
+use super::files::sha256;
 use super::model::Config;
 use super::options::File;
 use super::read::{At, Named};
@@ -81,8 +82,7 @@ fn named<T>(field: &Field<Named<T>>) -> &[(At<String>, T)] {
 
 /// The first 12 hex digits of the SHA-256 of the file.
 fn hash(source: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, source.as_bytes());
-    digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    sha256(source.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reports a value that must be more than nothing.

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::discovery::{is_html, jwks_uri};
 use super::fault::{Fault, KeysError};
-use crate::config::Authorities;
+use crate::config::{Authorities, Digest};
 use crate::policy::credential;
 use crate::policy::jwk::JwkSet;
 use crate::policy::reject::Quoted;
@@ -33,6 +33,8 @@ pub struct KeySource {
     pub issuer: String,
     /// Where its keys are.
     pub origin: Origin,
+    /// What the file of its keys held when the configuration was read: another content is to be read at once.
+    pub digest: Option<Digest>,
     /// The file with the token that is shown to it, where it wants one.
     pub bearer_file: Option<PathBuf>,
     /// Who vouches for it in TLS, where that is not whom the system trusts.
@@ -78,6 +80,7 @@ impl KeySource {
             name: issuer.to_owned(),
             issuer: issuer.to_owned(),
             origin: Origin::Discovery(document),
+            digest: None,
             bearer_file: None,
             authorities: None,
             plain_http: PlainHttp::Loopback,
@@ -88,7 +91,7 @@ impl KeySource {
         }
     }
 
-    /// Whether the keys come from the same place by the same way, though perhaps not as often.
+    /// Whether the keys come from the same place by the same way, though perhaps not as often, or others now.
     pub(super) fn is_of_same_origin(&self, other: &Self) -> bool {
         let Self { name, issuer, origin, authorities, plain_http, .. } = self;
         let place = (name, issuer, origin) == (&other.name, &other.issuer, &other.origin);

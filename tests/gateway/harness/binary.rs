@@ -3,14 +3,18 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::client::Client;
+
+/// The configuration's name in a directory of its own.
+const FILE: &str = "config.toml";
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +27,8 @@ pub struct Binary {
     output: Vec<JoinHandle<String>>,
     /// Standard output where nobody reads it.
     unread: Option<ChildStdout>,
-    _directory: TempDir,
+    log: Receiver<String>,
+    directory: TempDir,
 }
 
 /// What the process finds.
@@ -50,7 +55,7 @@ impl Binary {
     /// The same where it finds that.
     pub fn start_where(config: &str, found: Found) -> Self {
         let directory = TempDir::new().unwrap();
-        let file = directory.path().join("config.toml");
+        let file = directory.path().join(FILE);
         std::fs::write(&file, config).unwrap();
         let binary = env!("CARGO_BIN_EXE_bearward");
         let mut command = if let Found::Files(limit) = found {
@@ -93,7 +98,22 @@ impl Binary {
             }
             told.push_str(&line);
         }
-        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, unread, _directory: directory }
+        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, unread, log, directory }
+    }
+
+    /// Its configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join(FILE)
+    }
+
+    /// The next line on standard error that holds this text.
+    pub fn says(&self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.log.recv_timeout(PATIENCE) else { panic!("the gateway does not say {text}") };
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     /// The memory that the kernel holds resident for the process, in KiB.
@@ -167,7 +187,7 @@ fn collect(pipe: impl Read + Send + 'static, lines: Option<Sender<String>>) -> J
         while pipe.read_line(&mut line).unwrap() > 0 {
             all.push_str(&line);
             if let Some(lines) = &lines {
-                // Nobody reads on once the gateway listens.
+                // Nobody may be reading any more.
                 let _ = lines.send(line.clone());
             }
             line.clear();

@@ -2,13 +2,15 @@
 
 use std::io::{Result, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bearward::config::Config;
+use bearward::config::{Config, Reading};
 use bearward::gateway::request_body::Pace;
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::{self, metrics};
+use bearward::server::reload::Reloads;
 use bearward::telemetry::Telemetry;
 use bearward::telemetry::access::AccessLog;
 use tokio::runtime::Handle;
@@ -52,7 +54,10 @@ impl Served {
 
     /// The same, with both.
     pub fn start_with(toml: &str, clock: Clock, pace: Pace) -> Self {
-        let config = load(toml);
+        Self::of(load(toml), clock, pace)
+    }
+
+    fn of(config: Config, clock: Clock, pace: Pace) -> Self {
         let metrics = metrics(&config).unwrap();
         let lines = Kept::default();
         let access = AccessLog::start(lines.clone(), metrics.access_lines_dropped()).unwrap();
@@ -61,9 +66,16 @@ impl Served {
         Self { server, lines }
     }
 
+    /// The gateway of a file, which must say port 0 and one worker, and its reloads.
+    pub fn of_file(path: &Path, clock: Clock) -> (Self, Reloads) {
+        let Reading { outcome, files } = Config::read(path);
+        let config = outcome.unwrap_or_else(|report| panic!("{}", report.render(false))).config;
+        (Self::of(config, clock, Pace::default()), Reloads::new(path.to_owned(), files, false))
+    }
+
     /// Takes another configuration into force.
     pub fn adopt(&self, toml: &str) {
-        self.server.adopt(load(toml));
+        assert!(self.server.adopt(load(toml)).is_empty());
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -77,6 +89,11 @@ impl Served {
     /// What all workers share.
     pub fn shared(&self) -> &bearward::gateway::Shared {
         self.server.shared()
+    }
+
+    /// The assembled server.
+    pub fn server(&self) -> &assembly::Served {
+        &self.server
     }
 
     /// The configuration in force.

@@ -1,5 +1,6 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
+#[allow(dead_code, reason = "some of it is for the tests of the command line alone")]
 pub mod binary;
 pub mod certificates;
 pub mod client;

@@ -29,6 +29,7 @@ pub fn source(issuer: &str, origin: Origin) -> KeySource {
         name: "main".to_owned(),
         issuer: issuer.to_owned(),
         origin,
+        digest: None,
         bearer_file: None,
         authorities: None,
         plain_http: PlainHttp::Loopback,
