@@ -80,15 +80,32 @@ fn the_example_is_good() {
     assert_eq!((code, err.as_str()), (0, ""));
 }
 
+/// Each block of TOML on a page of `docs` is a whole file.
 #[test]
-fn the_configuration_of_the_pages_is_good() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keys.md")).unwrap();
-    let (_, rest) = page.split_once("```toml\n").unwrap();
-    let (text, _) = rest.split_once("```").unwrap();
-    // Where a pod has these files, this machine has none.
-    let text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
-    let (code, _, err) = checked(&text, false);
-    assert_eq!((code, err.as_str()), (0, ""));
+fn the_configurations_of_the_pages_are_good() {
+    let mut seen = 0;
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")];
+    while let Some(directory) = directories.pop() {
+        for page in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if page.is_dir() {
+                directories.push(page);
+                continue;
+            }
+            let text = fs::read_to_string(&page).unwrap();
+            for block in text.split("```toml\n").skip(1) {
+                let (text, _) = block.split_once("```").unwrap();
+                // Where a pod has these files, this machine has none.
+                let text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
+                let (code, _, err) = checked(&text, false);
+                assert_eq!(code, 0, "{}: {err}", page.display());
+                // Shadow mode is warned of, as it is meant to be; nothing else is.
+                let warnings = err.matches("warning: ").count();
+                assert_eq!(warnings, text.matches("mode = \"shadow\"").count(), "{}: {err}", page.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 4, "{seen} configurations");
 }
 
 /// The example's lines, and which of them are options that are commented out.

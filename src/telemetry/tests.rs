@@ -105,6 +105,29 @@ fn a_permitted_request_counts_once_everywhere() {
 }
 
 #[test]
+fn what_shadow_mode_lets_through_counts_as_let_through_and_is_told_as_refused() {
+    let ledger = ledger();
+    let shadowed = Outcome { decision: Decision::Shadowed(Code::TokenExpired), ..permitted() };
+    shadowed.record(&ledger);
+    ledger.shadow_refused(Some(0), Code::TokenExpired);
+    let of = |family| samples(ledger.telemetry(), family);
+    assert_eq!(
+        of("bearward_decisions_total"),
+        [r#"bearward_decisions_total{issuer="main",outcome="anonymous",route="orders"} 1"#]
+    );
+    assert_eq!(
+        of("bearward_shadow_refusals_total"),
+        [r#"bearward_shadow_refusals_total{code="token_expired",route="orders"} 1"#]
+    );
+
+    let failed = Outcome { failure: Some(Code::UpstreamTimeout), ..shadowed.clone() };
+    let written = lines(Settings { sample: 0.0, ..JSON }, &[shadowed, failed]);
+    let told: Vec<Value> = written.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = told.iter().map(|line| (line["outcome"].clone(), line["code"].clone())).collect();
+    assert_eq!(told, [(json!("shadowed"), json!("token_expired")), (json!("shadowed"), json!("upstream_timeout"))]);
+}
+
+#[test]
 fn what_a_caller_chooses_makes_no_label() {
     let ledger = ledger();
     let outcome = Outcome {

@@ -6,7 +6,7 @@
 mod source;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bearward::config::Config;
 use bearward::demo::providers;
@@ -198,6 +198,15 @@ fn the_readme_names_every_dialect() {
     assert_eq!(named, known, "README.md must name these dialects");
 }
 
+/// The README and every page of `docs`, with its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = walk(&root().join("docs"));
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    assert!(pages.len() >= 2, "too few pages were seen");
+    pages.push(root().join("README.md"));
+    pages.into_iter().map(|page| (page.clone(), fs::read_to_string(page).unwrap())).collect()
+}
+
 #[test]
 fn the_readmes_configuration_is_accepted() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -211,13 +220,20 @@ fn the_readmes_configuration_is_accepted() {
 }
 
 #[test]
-fn the_readmes_links_lead_to_files() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let links: Vec<&str> = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
-    let dead: Vec<String> =
-        links.iter().filter(|link| !root().join(link).exists()).map(|link| format!("README.md: {link}")).collect();
+fn the_links_of_the_pages_lead_to_files() {
+    let mut seen = 0;
+    let mut dead = Vec::new();
+    for (page, text) in pages() {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if !page.with_file_name("").join(file).exists() {
+                dead.push(format!("{}: {link}", page.display()));
+            }
+            seen += 1;
+        }
+    }
     assert_none(&dead);
-    assert!(links.len() > 3, "too few links were seen");
+    assert!(seen > 5, "too few links were seen");
 }
 
 #[test]

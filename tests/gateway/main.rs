@@ -25,4 +25,5 @@ mod paths;
 mod policies;
 mod proven;
 mod reload;
+mod routing;
 mod wire;
