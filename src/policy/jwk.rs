@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::json::{Json, Object};
 use super::jwt::Algorithm;
+use super::reject::Quoted;
 use super::roca;
 
 /// The usable keys of one issuer, and what was left out.
@@ -61,6 +62,8 @@ impl JwkSet {
     pub const MAX_KEYS: usize = 256;
     /// How many keys under one `kid` a signature is tried with.
     pub const MAX_TRIED: usize = 4;
+    /// How many keys that were left out are named.
+    const MAX_LISTED: usize = 16;
 
     /// Reads a JWK Set (RFC 7517 section 5).
     ///
@@ -102,6 +105,15 @@ impl JwkSet {
     pub fn algorithms(&self) -> Vec<Algorithm> {
         let fits = |algorithm: &Algorithm| self.keys.iter().any(|key| key.fits(*algorithm));
         Algorithm::ALL.iter().copied().filter(fits).collect()
+    }
+
+    /// The keys that were left out, each with the reason, in one line for people; of very many the first.
+    pub fn left_out(&self) -> String {
+        let keys = self.unusable.iter().take(Self::MAX_LISTED).map(|key| match &key.kid {
+            Some(kid) => format!("{} {}", Quoted::from(kid.as_str()), key.why),
+            None => format!("one without kid {}", key.why),
+        });
+        keys.collect::<Vec<_>>().join("; ")
     }
 
     /// The keys that were left out.

@@ -92,15 +92,8 @@ async fn keys(source: &KeySource, issuer: &Issuer, client: &Client, clock: &Cloc
 }
 
 fn usable(keys: &JwkSet) -> String {
-    let left_out: Vec<_> = keys
-        .unusable()
-        .iter()
-        .map(|key| format!("{} {}", key.kid.as_deref().unwrap_or("one without kid"), key.why))
-        .collect();
-    match left_out.as_slice() {
-        [] => format!("{} usable", keys.len()),
-        left_out => format!("{} usable; left out: {}", keys.len(), left_out.join("; ")),
-    }
+    let left_out = if keys.unusable().is_empty() { String::new() } else { format!("; left out: {}", keys.left_out()) };
+    format!("{} usable{left_out}", keys.len())
 }
 
 fn algorithms(keys: &JwkSet, issuer: &Issuer) -> Finding {

@@ -75,3 +75,36 @@ impl fmt::Display for Inspection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A JWT with members of every kind, and what people put around one.
+    const TEXTS: [&str; 4] = [
+        "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxfQ.c2ln",
+        r#"{"access_token":"eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln","id_token":"x"}"#,
+        "Authorization: Bearer \"eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln\"",
+        "https://a/#access_token=eyJhbGciOiJFUzI1NiJ9%2EeyJpc3MiOiJhIn0%2Ec2ln&x=%",
+    ];
+
+    #[test]
+    fn no_text_is_beyond_an_inspection() {
+        let now = NumericDate::new(1_600_000_000.0).unwrap();
+        let inspect = |text: String| {
+            let inspection = Inspection::of(&text, &Trust::Nobody, now);
+            assert!(!inspection.holds() && inspection.json().is_object(), "{text}");
+            assert!(inspection.to_string().starts_with(['k', 't']), "{text}");
+        };
+        for text in TEXTS {
+            for at in 0..text.len() {
+                let (before, after) = (&text[..at], &text[at + 1..]);
+                inspect(before.to_owned());
+                inspect(after.to_owned());
+                for other in ["", ".", "%", "\"", "=", " ", "\u{1f43b}"] {
+                    inspect(format!("{before}{other}{after}"));
+                }
+            }
+        }
+    }
+}

@@ -153,18 +153,16 @@ fn key_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<KeySource> 
             faults.fault(span, format!("the key set {shown} {why}"), help);
         })
         .ok()?;
-    let left_out: Vec<_> = set
-        .unusable()
-        .iter()
-        .map(|key| format!("{}: {}", key.kid.as_deref().unwrap_or("without kid"), key.why))
-        .collect();
     if set.is_empty() {
-        let what = format!("the key set {shown} has no key that can be used ({})", left_out.join("; "));
+        let what = match set.unusable() {
+            [] => format!("the key set {shown} is empty"),
+            [_, ..] => format!("the key set {shown} has no key that can be used ({})", set.left_out()),
+        };
         faults.fault(span, what, "put in the public keys the issuer signs with");
         return None;
     }
-    if !left_out.is_empty() {
-        let what = format!("keys of {shown} that cannot be used: {}", left_out.join("; "));
+    if !set.unusable().is_empty() {
+        let what = format!("keys of {shown} that cannot be used: {}", set.left_out());
         faults.warn(span, what, "tokens that only these keys could check are refused as `key_unknown`");
     }
     Some(KeySource::File { path: path.to_owned(), keys: Arc::new(set), digest: sha256(&bytes) })

@@ -20,7 +20,6 @@ use super::fault::{Fault, KeysError};
 use crate::config::{Authorities, Digest};
 use crate::policy::credential;
 use crate::policy::jwk::JwkSet;
-use crate::policy::reject::Quoted;
 use crate::remote::clock::{Clock, Elapsed, Monotonic};
 use crate::remote::http::{BODY_LIMIT, Client, Document, FetchError, PlainHttp};
 
@@ -129,7 +128,7 @@ impl KeySource {
         let Document { body, fresh_for, date } = document;
         let fault = match JwkSet::parse(&body) {
             Ok(keys) if !keys.is_empty() => return Ok(Fetched { keys, fresh_for, date }),
-            Ok(keys) => Fault::NoUsableKeys(unusable(&keys)),
+            Ok(keys) => Fault::NoUsableKeys(keys.left_out()),
             Err(_) if is_html(&body) => Fault::Html,
             Err(why) => Fault::Set(why),
         };
@@ -145,7 +144,7 @@ impl KeySource {
             issuer = %self.name,
             left_out = set.unusable().len(),
             usable = set.len(),
-            keys = %unusable(set),
+            keys = %set.left_out(),
             "keys of the set cannot be used and are left out"
         );
     }
@@ -174,18 +173,6 @@ impl KeySource {
         }
     }
 }
-
-/// The keys that were left out of a set, each with the reason; nothing where none was.
-fn unusable(set: &JwkSet) -> String {
-    let keys = set.unusable().iter().take(UNUSABLE_LISTED).map(|key| match &key.kid {
-        Some(kid) => format!("{} {}", Quoted::from(kid.as_str()), key.why),
-        None => format!("one without kid {}", key.why),
-    });
-    keys.collect::<Vec<_>>().join("; ")
-}
-
-/// How many unusable keys are named: a set may have very many.
-const UNUSABLE_LISTED: usize = 16;
 
 async fn read_in_time(
     path: &Path,
