@@ -58,6 +58,7 @@ fn issuer() -> Issuer {
         scope_claim: None,
         known_clients: Vec::new(),
         hmac_secret: None,
+        introspection: None,
     }
 }
 

@@ -115,7 +115,7 @@ fn example_lines() -> Vec<(String, bool)> {
 }
 
 /// Options that need others beside them, or stand instead of them.
-const NOT_ALONE: &[&str] = &["hmac_secret"];
+const NOT_ALONE: &[&str] = &["hmac_secret", "private_key", "kid =", "alg ="];
 
 #[test]
 fn each_option_of_the_example_can_be_switched_on() {
@@ -134,7 +134,7 @@ fn each_option_of_the_example_can_be_switched_on() {
 
 /// The example with every option switched on, but for those that stand instead of another.
 fn whole_example() -> String {
-    let instead = ["# hmac_secret", "# discriminator", "# file"];
+    let instead = ["# hmac_secret", "# discriminator", "# file", "# private_key", "# kid =", "# alg ="];
     let lines = example_lines().into_iter().map(|(line, is_option)| {
         let on = is_option && !instead.iter().any(|name| line.starts_with(name));
         if on { line[2..].to_owned() } else { line }

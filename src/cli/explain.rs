@@ -14,12 +14,13 @@ use http::{HeaderMap, Method, Request, Uri};
 use self::telling::{Explanation, Standing, Steps};
 use super::ExplainArguments;
 use crate::config::Config;
-use crate::gateway::{key_source, verify};
-use crate::policy::claims::NumericDate;
+use crate::gateway::{introspection_source, key_source};
+use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::credential::Credential;
-use crate::policy::decision::{AFTER_SIGNATURE, BEFORE_KEY, BY_POLICY, PolicyCase, TokenCase};
+use crate::policy::decision::{AFTER_SIGNATURE, AnswerCase, BEFORE_KEY, BY_ANSWER, BY_POLICY, PolicyCase, TokenCase};
+use crate::policy::introspection::Answer;
 use crate::policy::issuer::{Issuer, IssuerId};
-use crate::policy::jwt::{Contents, UnverifiedJwt};
+use crate::policy::jwt::{self, Contents, UnverifiedJwt};
 use crate::policy::kind::{self, TokenKind};
 use crate::policy::permit::Preflighted;
 use crate::policy::policies::Policies;
@@ -28,6 +29,7 @@ use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
 use crate::remote::clock::Clock;
 use crate::remote::http::Client;
+use crate::remote::introspect::{Introspector, Judge};
 use crate::remote::jwks::source::{KeySource, Origin};
 use crate::remote::jwks::{Fetching, KeySets};
 
@@ -166,6 +168,9 @@ impl Explanation {
         self.steps.judged(Step::Size, rules.size(token), Standing::Told, || {
             format!("{} bytes, of at most {}", token.len(), rules.token_bytes)
         });
+        if let Some(asked) = rules.introspecting(policies).filter(|_| !jwt::is_shaped(token)) {
+            return self.opaque(config, route, policies, (token, asked), online).await;
+        }
         let jwt = match UnverifiedJwt::parse(token) {
             Ok(jwt) => jwt,
             Err(reject) => return Ok(self.ending(Step::Shape, reject)),
@@ -192,16 +197,58 @@ impl Explanation {
             let saw = || format!("{}{}", saw(rule.step, &contents, issuer), standing.note());
             self.steps.judged(rule.step, (rule.judge)(&case), standing, saw);
         }
+        self.judged_by(route, policies, (id, issuer), &contents.claims, standing);
+        Ok(self)
+    }
+
+    /// The steps of an opaque token after its size: its issuer is asked about it.
+    async fn opaque(
+        mut self,
+        config: &Config,
+        route: &Route,
+        policies: &Policies,
+        (token, (id, issuer)): (&str, (IssuerId, &Issuer)),
+        online: bool,
+    ) -> Result<Self, String> {
+        self.steps.passed(Step::Shape, format!("opaque: issuer {} is asked about it", issuer.name));
+        if !online {
+            self.steps.skipped(Step::Introspection, OFFLINE_OPAQUE);
+            return Ok(self);
+        }
+        let answer = match ask(config, id, token).await? {
+            Ok(answer) => answer,
+            Err(reject) => return Ok(self.ending(Step::Introspection, reject)),
+        };
+        let now = NumericDate::from(Clock::system().wall());
+        let case = AnswerCase { answer: &answer, issuer, now };
+        for rule in BY_ANSWER {
+            let saw = || saw_in_claims(rule.step, answer.claims(), issuer);
+            self.steps.judged(rule.step, (rule.judge)(&case), Standing::Told, saw);
+        }
+        if answer.is_active() {
+            self.judged_by(route, policies, (id, issuer), answer.claims(), Standing::Told);
+        }
+        Ok(self)
+    }
+
+    /// The steps of each policy that takes the issuer.
+    fn judged_by(
+        &mut self,
+        route: &Route,
+        policies: &Policies,
+        (id, issuer): (IssuerId, &Issuer),
+        claims: &Claims,
+        standing: Standing,
+    ) {
         for policy in policies.taking(id) {
-            let case = PolicyCase { claims: &contents.claims, issuer, policy, told: &route.identity_headers };
+            let case = PolicyCase { claims, issuer, policy, told: &route.identity_headers };
             let mut steps = Steps::default();
             for rule in BY_POLICY {
-                let saw = || format!("{}{}", saw(rule.step, &contents, issuer), standing.note());
+                let saw = || format!("{}{}", saw_in_claims(rule.step, claims, issuer), standing.note());
                 steps.judged(rule.step, (rule.judge)(&case), standing, saw);
             }
             self.policies.push((policy.name.clone(), steps));
         }
-        Ok(self)
     }
 }
 
@@ -231,7 +278,7 @@ impl Steps {
             Some(kid) => format!("kid {kid}{}", standing.note()),
             None => "the only key that fits".to_owned(),
         };
-        match verify(&keys, id, issuer, jwt).await {
+        match keys.verify((id, issuer), jwt).await {
             Ok(_) => {
                 self.passed(Step::Key, key(Standing::Told));
                 self.passed(Step::Signature, format!("verifies with a key of {}", issuer.name));
@@ -265,7 +312,19 @@ fn taken(issuer: &Issuer, id: IssuerId, policies: &Policies) -> String {
 
 /// What a step that let the token pass saw of it.
 fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
-    let Contents { header, claims } = contents;
+    if step == Step::Algorithm {
+        return contents.header.algorithm_text().map_or_else(String::new, |alg| Quoted::from(alg).to_string());
+    }
+    if step == Step::Kind {
+        let found = kind::classify(contents, issuer);
+        let note = if found.kind == TokenKind::Access { "" } else { ", let in by `accept_id_tokens`" };
+        return format!("{found}{note}");
+    }
+    saw_in_claims(step, &contents.claims, issuer)
+}
+
+/// The same, of what needs no header: an issuer's answer about a token has none.
+fn saw_in_claims(step: Step, claims: &Claims, issuer: &Issuer) -> String {
     let quoted = |text: Option<&str>| text.map_or_else(|| "none".to_owned(), |text| Quoted::from(text).to_string());
     let listed = |values: Vec<&str>| {
         if values.is_empty() {
@@ -274,12 +333,8 @@ fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
         values.into_iter().map(|value| Quoted::from(value).to_string()).collect::<Vec<_>>().join(", ")
     };
     match step {
-        Step::Kind => {
-            let found = kind::classify(contents, issuer);
-            let note = if found.kind == TokenKind::Access { "" } else { ", let in by `accept_id_tokens`" };
-            format!("{found}{note}")
-        }
-        Step::Algorithm => quoted(header.algorithm_text()),
+        Step::Introspection => "active".to_owned(),
+        Step::Kind => "nothing marks it as another kind than an access token".to_owned(),
         Step::Time => claims.expiry().map_or_else(|_| String::new(), |exp| format!("expires {exp}")),
         Step::Proof => "bound to no key".to_owned(),
         Step::Claims => "every claim that is read has its type".to_owned(),
@@ -294,6 +349,7 @@ fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
         | Step::Shape
         | Step::Extensions
         | Step::Issuer
+        | Step::Algorithm
         | Step::Key
         | Step::Signature
         | Step::Forward => String::new(),
@@ -302,6 +358,32 @@ fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
 
 /// Why a step was not taken that needs the issuer.
 const OFFLINE: &str = "the issuer is asked for its keys only with --online";
+
+/// Why an opaque token is not judged.
+const OFFLINE_OPAQUE: &str = "the issuer is asked about the token only with --online";
+
+/// What the issuer answers about a token, as `run` asks it.
+async fn ask(config: &Config, id: IssuerId, token: &str) -> Result<Result<Arc<Answer>, Reject>, String> {
+    let source = introspection_source(config, id).ok_or("the issuer is not asked about tokens")?;
+    let fetching = fetching()?;
+    let keys = Arc::new(key_sets_of(key_source(config, id), id, &fetching));
+    let judge = Judge { issuer: id, rules: Arc::clone(&config.rules), keys };
+    let Fetching { client, clock, handle, .. } = &fetching;
+    let introspector = Introspector::new(source, judge, client, clock, handle, Arc::new(|_| {}), std::iter::empty());
+    Ok(introspector.ask(token).await)
+}
+
+/// Sources stand by issuer; the others need not be asked.
+fn key_sets_of(source: Option<KeySource>, id: IssuerId, fetching: &Fetching) -> KeySets {
+    let others = std::iter::repeat_with(|| None).take(id.0);
+    KeySets::start(others.chain([source]).collect(), fetching, None)
+}
+
+fn fetching() -> Result<Fetching, String> {
+    let clock = Clock::system();
+    let client = Client::new(clock.clone())?;
+    Ok(Fetching { handle: tokio::runtime::Handle::current(), clock, client, observer: Arc::new(|_| {}) })
+}
 
 /// The keys of one issuer: from its file, or from the issuer itself; none where that would have to be asked and may not.
 fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Result<Option<KeySets>, String> {
@@ -314,11 +396,5 @@ fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Res
     if !at_hand {
         return Ok(None);
     }
-    let clock = Clock::system();
-    let client = Client::new(clock.clone())?;
-    // Sources stand by issuer; the others need not be asked.
-    let others = std::iter::repeat_with(|| None).take(id.0);
-    let handle = tokio::runtime::Handle::current();
-    let fetching = Fetching { handle, clock, client, observer: Arc::new(|_| {}) };
-    Ok(Some(KeySets::start(others.chain([source]).collect(), &fetching, None)))
+    Ok(Some(key_sets_of(source, id, &fetching()?)))
 }

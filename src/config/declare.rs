@@ -45,6 +45,8 @@ pub(super) enum Rule {
     Inline,
     /// A table with a header of its own.
     Section,
+    /// As `Section`, and what it is about is off where the file does not have it.
+    OffSection,
     /// One table per name; for example under this name.
     Named(&'static str),
     /// A list of tables.
@@ -58,7 +60,7 @@ impl Rule {
             Self::Default(text) => Some(text),
             Self::Inline | Self::Section | Self::Named(_) => Some("{}"),
             Self::Each => Some("[]"),
-            Self::Required(_) | Self::Off(_) | Self::Usual(_) => None,
+            Self::Required(_) | Self::Off(_) | Self::Usual(_) | Self::OffSection => None,
         }
     }
 }
@@ -81,7 +83,7 @@ impl Opt {
             Rule::Required(sample) | Rule::Default(sample) | Rule::Off(sample) | Rule::Usual(sample) => {
                 format!("for example `{name} = {sample}`")
             }
-            Rule::Inline | Rule::Section => format!("`{name}` holds {}", listed(self.inside)),
+            Rule::Inline | Rule::Section | Rule::OffSection => format!("`{name}` holds {}", listed(self.inside)),
             Rule::Named(sample) => format!("for example `[{name}.{sample}]`, with {}", listed(self.inside)),
             Rule::Each => format!("write `[[{name}]]` for each, with {}", listed(self.inside)),
         }
@@ -221,6 +223,7 @@ fn homes(name: &str, options: &[Opt], above: &str) -> Vec<String> {
             | Rule::Usual(_)
             | Rule::Inline
             | Rule::Section
+            | Rule::OffSection
             | Rule::Each => format!("{above}{}", option.name),
         };
         if option.inside.iter().any(|inside| inside.name == name) {

@@ -7,9 +7,10 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use super::authorities::Authorities;
-use super::model::{Config, Endpoints, HostField, KeySource};
+use super::model::{Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource};
 use super::read::{EncodedSlash, PreflightRule};
 use super::units::{duration_text, size_text};
+use crate::policy;
 use crate::policy::cors::{Cors, CrossOrigin, Origins};
 use crate::policy::permit::{Mode, Policy, Requirement, Scalar};
 use crate::policy::route::{Access, Route};
@@ -88,9 +89,22 @@ struct IssuerLine {
     /// The file that keeps the keys for the next start.
     snapshot: Option<String>,
     endpoints: Vec<(&'static str, String)>,
+    /// Nothing: opaque tokens are refused.
+    introspection: Option<IntrospectionLine>,
     /// Nothing: whom the system trusts.
     trusts: Option<String>,
     refresh: String,
+}
+
+#[derive(Debug, Serialize)]
+struct IntrospectionLine {
+    endpoint: String,
+    client_id: String,
+    auth_method: &'static str,
+    cache: String,
+    negative_cache: String,
+    max_concurrent: usize,
+    allow_untyped: bool,
 }
 
 impl Config {
@@ -116,6 +130,7 @@ impl Config {
                     bearer_file: source.bearer_file.as_ref().map(|path| path.display().to_string()),
                     snapshot: source.snapshot.as_ref().map(|path| path.display().to_string()),
                     endpoints: endpoints(&source.endpoints),
+                    introspection: introspection_line(source, signer),
                     trusts: source.authorities.as_ref().map(trusts),
                     refresh: duration_text(source.refresh),
                 })
@@ -185,6 +200,23 @@ fn cors_line(cors: &Cors) -> CorsLine {
         expose_headers: cors.exposed().to_owned(),
         max_age: duration_text(cors.max_age()),
     }
+}
+
+fn introspection_line(source: &Issuer, signer: &policy::issuer::Issuer) -> Option<IntrospectionLine> {
+    let Introspection { endpoint, client, cache, negative_cache, max_concurrent, .. } =
+        source.introspection.as_ref()?;
+    Some(IntrospectionLine {
+        endpoint: match endpoint {
+            Endpoint::At(url) => url.to_string(),
+            Endpoint::Discovered(url) => format!("what {url} says"),
+        },
+        client_id: client.id.clone(),
+        auth_method: client.authentication.name(),
+        cache: duration_text(*cache),
+        negative_cache: duration_text(*negative_cache),
+        max_concurrent: *max_concurrent,
+        allow_untyped: signer.introspection?.allow_untyped,
+    })
 }
 
 fn claim_line(requirement: &Requirement) -> ClaimLine {
@@ -316,6 +348,12 @@ impl fmt::Display for IssuerLine {
         some(f, "snapshot", self.snapshot.as_slice())?;
         let endpoints: Vec<_> = self.endpoints.iter().map(|(name, url)| format!("{name} = {url}")).collect();
         some(f, "endpoints", &endpoints)?;
+        if let Some(asked) = &self.introspection {
+            let untyped = if asked.allow_untyped { ", also where it names no token type" } else { "" };
+            let how =
+                format!("asked about at {}, as {} ({}){untyped}", asked.endpoint, asked.client_id, asked.auth_method);
+            line(f, "opaque", &how)?;
+        }
         some(f, "trusts", self.trusts.as_slice())?;
         f.write_char('\n')
     }

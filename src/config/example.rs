@@ -19,7 +19,7 @@ pub fn example() -> String {
         match option.rule {
             Rule::Named(name) => table(&format!("{}.{name}", option.name), option, &mut text),
             Rule::Each => list(option, &mut text),
-            Rule::Section => table(option.name, option, &mut text),
+            Rule::Section | Rule::OffSection => table(option.name, option, &mut text),
             Rule::Required(_) | Rule::Default(_) | Rule::Off(_) | Rule::Usual(_) | Rule::Inline => {
                 line(option, &mut text)
             }
@@ -37,7 +37,7 @@ fn list(option: &Opt, text: &mut String) {
 fn table(path: &str, option: &Opt, text: &mut String) {
     header(&format!("[{path}]"), option, text);
     let (sections, lines): (Vec<_>, Vec<_>) =
-        option.inside.iter().partition(|option| matches!(option.rule, Rule::Section));
+        option.inside.iter().partition(|option| matches!(option.rule, Rule::Section | Rule::OffSection));
     lines.into_iter().for_each(|option| line(option, text));
     sections.into_iter().for_each(|option| table(&format!("{path}.{}", option.name), option, text));
 }
@@ -53,7 +53,7 @@ fn line(option: &Opt, text: &mut String) {
         Rule::Required(value) | Rule::Usual(value) => format!("{name} = {value}"),
         Rule::Default(value) | Rule::Off(value) => format!("# {name} = {value}"),
         Rule::Inline => format!("# {name} = {{ {} }}", defaults(option.inside)),
-        Rule::Section | Rule::Named(_) | Rule::Each => return,
+        Rule::Section | Rule::OffSection | Rule::Named(_) | Rule::Each => return,
     };
     documented(code, option, text);
 }
@@ -67,6 +67,7 @@ fn defaults(options: &[Opt]) -> String {
         | Rule::Usual(_)
         | Rule::Inline
         | Rule::Section
+        | Rule::OffSection
         | Rule::Named(_)
         | Rule::Each => None,
     };

@@ -31,6 +31,8 @@ mod options;
 mod read;
 mod report;
 mod schema;
+mod secret;
+mod signing_key;
 mod syntax;
 mod units;
 mod upstream_address;
@@ -47,8 +49,9 @@ use self::fault::Faults;
 pub use self::fault::{Problem, Severity};
 pub use self::files::{Digest, Files};
 pub use self::model::{
-    AccessLog, Address, Admin, Authorization, Config, Drain, Endpoints, HostField, Issuer, KeySource, Limits, Log,
-    LogFormat, LogLevel, RefusalLog, Server, Upstream,
+    AccessLog, Address, Admin, Authentication, Authorization, Client, Config, Drain, Endpoint, Endpoints, HostField,
+    Introspection, Issuer, KeySource, Limits, Log, LogFormat, LogLevel, RefusalLog, Secret, Server, SigningKey,
+    Upstream,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

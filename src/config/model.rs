@@ -10,7 +10,10 @@ use url::Url;
 
 use super::authorities::Authorities;
 use super::files::Digest;
+use super::read::AuthMethod;
 pub use super::read::{Authorization, HostField, LogFormat, LogLevel, RefusalLog};
+pub use super::secret::Secret;
+pub use super::signing_key::SigningKey;
 pub use super::upstream_address::Address;
 use crate::policy::Rules;
 use crate::policy::identity::IdentityHeader;
@@ -128,6 +131,8 @@ pub struct Issuer {
     pub max_stale: Duration,
     /// Where its public keys are kept for the next start; no other issuer's are kept there.
     pub snapshot: Option<PathBuf>,
+    /// How it is asked about opaque tokens, where it is.
+    pub introspection: Option<Introspection>,
 }
 
 /// Endpoints of an issuer (RFC 6749, RFC 7009, OpenID Connect RP-Initiated Logout 1.0). What is not given is for discovery
@@ -142,6 +147,67 @@ pub struct Endpoints {
     pub end_session: Option<Url>,
     /// Where refresh tokens are given back.
     pub revocation: Option<Url>,
+}
+
+/// How an issuer is asked about opaque tokens (RFC 7662).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Introspection {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Who asks.
+    pub client: Client,
+    /// Of one call.
+    pub timeout: Duration,
+    /// Calls at once, at least one.
+    pub max_concurrent: usize,
+    /// How long an answer stands.
+    pub cache: Duration,
+    /// How long it stands where it says that the token is not active.
+    pub negative_cache: Duration,
+}
+
+/// An address at an issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// As the operator wrote it.
+    At(Url),
+    /// As the discovery document at this URL names it.
+    Discovered(Url),
+}
+
+/// Us, as an OAuth client of an issuer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Client {
+    /// The client id.
+    pub id: String,
+    /// How we prove that.
+    pub authentication: Authentication,
+}
+
+/// How a client proves to an issuer who it is (OpenID Connect Core section 9).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Authentication {
+    /// Id and secret in the `Authorization` header (RFC 6749 section 2.3.1).
+    Basic(Secret),
+    /// Id and secret in the body (RFC 6749 section 2.3.1).
+    Post(Secret),
+    /// A JWT signed with this key (RFC 7523 section 2.2).
+    PrivateKey(SigningKey),
+    /// The id alone.
+    None,
+}
+
+impl Authentication {
+    /// The value of `auth_method`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Basic(_) => AuthMethod::ClientSecretBasic,
+            Self::Post(_) => AuthMethod::ClientSecretPost,
+            Self::PrivateKey(_) => AuthMethod::PrivateKeyJwt,
+            Self::None => AuthMethod::None,
+        }
+        .name()
+    }
 }
 
 /// The source of an issuer's keys.

@@ -13,8 +13,8 @@ use url::Url;
 use super::declare::{Entries, Opt, Rule, Value, options};
 use super::fault::Faults;
 use super::read::{
-    At, Authorization, ClaimRules, DialectName, EncodedSlash, ForwardedClaims, Hidden, HostField, LogFormat, LogLevel,
-    Named, OneOrMany, Origin, PolicyChoice, PreflightRule, RefusalLog, Share, Text,
+    At, AuthMethod, Authorization, ClaimRules, DialectName, EncodedSlash, ForwardedClaims, Hidden, HostField,
+    LogFormat, LogLevel, Named, OneOrMany, Origin, PolicyChoice, PreflightRule, RefusalLog, Share, Text,
 };
 use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
@@ -138,6 +138,8 @@ options! {
         required_for_ready: bool = Default("true");
         /// where its public keys come from; default: by discovery
         jwks: Jwks = Section;
+        /// opaque tokens (RFC 7662): ask the issuer about them
+        introspection: Introspection = OffSection;
     }
 
     /// `issuers.NAME.endpoints`
@@ -200,6 +202,34 @@ options! {
         snapshot: Text = Off(r#""main.jwks""#);
         /// a file with a token to show to the issuer, read at each fetch (a Kubernetes API server asks for one)
         bearer_file: Text = Off(r#""token""#);
+    }
+
+    /// `[issuers.NAME.introspection]`
+    struct Introspection {
+        /// default: by discovery
+        endpoint: Url = Off(r#""https://login.example.com/introspect""#);
+        /// the OAuth client that we ask as
+        client_id: Text = Required(r#""gateway""#);
+        /// or { env = "NAME" }; of that client
+        client_secret: Hidden = Usual(r#"{ file = "introspection" }"#);
+        /// or "client_secret_post", "private_key_jwt", "none"
+        auth_method: AuthMethod = Default(r#""client_secret_basic""#);
+        /// for private_key_jwt: a PEM file that not everybody may read
+        private_key: Hidden = Off(r#"{ file = "client.pem" }"#);
+        /// for private_key_jwt: what the issuer calls that key
+        kid: Text = Off(r#""client-1""#);
+        /// for private_key_jwt: what it signs with
+        alg: Algorithm = Default(r#""RS256""#);
+        /// of one call
+        timeout: Duration = Default(r#""2s""#);
+        /// calls at once; tokens beyond that are refused as overloaded
+        max_concurrent: u32 = Default("32");
+        /// how long an answer stands, at most to the token's end
+        cache: Duration = Default(r#""30s""#);
+        /// how long "not active" stands; at most 10s
+        negative_cache: Duration = Default(r#""5s""#);
+        /// an answer without `token_type` may be about an access token: only where refresh tokens are never active
+        allow_untyped: bool = Default("false");
     }
 
     /// `[upstreams.NAME]`

@@ -61,7 +61,7 @@ fn described(option: &Opt) -> Schema {
         Rule::Required(sample) | Rule::Off(sample) | Rule::Usual(sample) => {
             schema["examples"] = iter::once(value(sample)).collect();
         }
-        Rule::Inline | Rule::Section | Rule::Named(_) | Rule::Each => {}
+        Rule::Inline | Rule::Section | Rule::OffSection | Rule::Named(_) | Rule::Each => {}
     }
     schema
 }

@@ -10,14 +10,13 @@ use super::Gateway;
 use crate::policy::claims::NumericDate;
 use crate::policy::credential::{Absence, Credential};
 use crate::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
-use crate::policy::issuer::{Issuer, IssuerId};
-use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
+use crate::policy::issuer::IssuerId;
+use crate::policy::jwt::{self, UnverifiedJwt};
 use crate::policy::permit::Presented;
 use crate::policy::principal::Principal;
 use crate::policy::reject::Reject;
 use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
-use crate::remote::jwks::KeySets;
 use crate::telemetry::labels::CacheResult;
 
 /// Whose token it is, as far as that was found: for metrics also of refusals.
@@ -49,6 +48,14 @@ pub(super) async fn authenticate<'r>(
     let (rules, keys) = (gateway.in_force.rules(), gateway.in_force.keys());
     let (verified, metrics) = (gateway.shared.verified(), &gateway.shared.telemetry().metrics);
     rules.size(token)?;
+    if let Some((id, issuer)) = rules.introspecting(policies).filter(|_| !jwt::is_shaped(token)) {
+        claimed.issuer = Some(id);
+        let introspector =
+            gateway.in_force.introspector(id).ok_or(Reject::Internal { why: "nobody asks this issuer" })?;
+        let answer = introspector.ask(token).await?;
+        claimed.verified = answer.is_active();
+        return Principal::vouched(answer, (id, issuer), now).map(Presented::Caller);
+    }
     if let Some((id, signed)) = verified.find(token, keys, &rules.issuers) {
         metrics.verified_cache(CacheResult::Hit);
         // No policy of this route may take this issuer's tokens, though another route's did.
@@ -62,34 +69,8 @@ pub(super) async fn authenticate<'r>(
     let (id, issuer) = rules.issuer(policies, &jwt.contents().claims)?;
     claimed.issuer = Some(id);
     walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
-    let signed = Arc::new(verify(keys, id, issuer, jwt).await?);
+    let signed = Arc::new(keys.verify((id, issuer), jwt).await?);
     claimed.verified = true;
     verified.remember(token, &signed);
     Principal::prove(signed, (id, issuer), now).map(Presented::Caller)
-}
-
-/// Finds the key and checks the signature with it.
-///
-/// # Errors
-///
-/// `keys_unavailable`, `key_unknown`, `algorithm_refused` or `signature_invalid`.
-pub async fn verify(
-    keys: &KeySets,
-    id: IssuerId,
-    issuer: &Issuer,
-    jwt: UnverifiedJwt<'_>,
-) -> Result<SignedClaims, Reject> {
-    if let Some(secret) = &issuer.hmac_secret {
-        return jwt.verify(issuer, &[secret.key()]);
-    }
-    if let Some(set) = keys.current(id)
-        && let Some(candidates) = issuer.keys(&set, jwt.contents())?
-    {
-        return jwt.verify(issuer, &candidates);
-    }
-    let set = keys.refetch(id).await?;
-    match issuer.keys(&set, jwt.contents())? {
-        Some(candidates) => jwt.verify(issuer, &candidates),
-        None => Err(issuer.key_unknown(jwt.contents(), "its key set has no such key")),
-    }
 }

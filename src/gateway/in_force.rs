@@ -10,12 +10,13 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::shared::Shared;
-use crate::config::{Config, KeySource as ConfiguredSource, LogFormat, LogLevel, RefusalLog};
+use crate::config::{Config, Issuer, KeySource as ConfiguredSource, LogFormat, LogLevel, RefusalLog};
 use crate::policy::Rules;
 use crate::policy::issuer::IssuerId;
 use crate::remote::http::PlainHttp;
+use crate::remote::introspect::{self, Event, Introspector, Judge};
 use crate::remote::jwks::source::{KeySource, Origin};
-use crate::remote::jwks::{KeySets, Standing};
+use crate::remote::jwks::{Fetching, KeySets, Standing};
 use crate::telemetry::access::{Refused, Settings};
 use crate::telemetry::labels::Labels;
 use crate::telemetry::ledger::Ledger;
@@ -25,7 +26,9 @@ use crate::telemetry::log::{Format, Level};
 pub struct InForce {
     config: Config,
     identity_names: Vec<HeaderName>,
-    keys: KeySets,
+    keys: Arc<KeySets>,
+    /// By [`IssuerId`]; none where opaque tokens are not asked about.
+    introspectors: Vec<Option<Introspector>>,
     ledger: Ledger,
     /// Whether every issuer that was required before had been seen.
     was_ready: bool,
@@ -51,13 +54,14 @@ impl InForce {
         let telemetry = shared.telemetry();
         let ledger = ledger(&config, telemetry);
         let sources = (0..config.issuers.len()).map(|index| key_source(&config, IssuerId(index))).collect();
-        let keys = KeySets::start(sources, shared.fetching(), before.map(|before| &before.keys));
+        let keys = Arc::new(KeySets::start(sources, shared.fetching(), before.map(|before| &*before.keys)));
+        let introspectors = introspectors(&config, shared, &keys, before);
         telemetry.metrics.config_in_force(&config.hash);
         if let Some(log) = &telemetry.log {
             log.adopt(log_format(&config), log_level(&config));
         }
         let was_ready = before.is_some_and(Self::is_ready);
-        Self { identity_names: identity_names(&config), config, keys, ledger, was_ready }
+        Self { identity_names: identity_names(&config), config, keys, introspectors, ledger, was_ready }
     }
 
     /// What the file says.
@@ -73,6 +77,11 @@ impl InForce {
     /// The issuers' keys.
     pub fn keys(&self) -> &KeySets {
         &self.keys
+    }
+
+    /// What an issuer is asked about opaque tokens by.
+    pub(super) fn introspector(&self, id: IssuerId) -> Option<&Introspector> {
+        self.introspectors.get(id.0)?.as_ref()
     }
 
     /// Where outcomes go.
@@ -161,6 +170,41 @@ fn identity_names(config: &Config) -> Vec<HeaderName> {
     names
 }
 
+/// One for each issuer that is asked about opaque tokens; what was answered before stands on where nothing of it changed.
+fn introspectors(
+    config: &Config,
+    shared: &Shared,
+    keys: &Arc<KeySets>,
+    before: Option<&InForce>,
+) -> Vec<Option<Introspector>> {
+    let Fetching { client, clock, handle, .. } = shared.fetching();
+    let introspector = |index| {
+        let source = introspection_source(config, IssuerId(index))?;
+        let judge = Judge { issuer: IssuerId(index), rules: Arc::clone(&config.rules), keys: Arc::clone(keys) };
+        let (telemetry, name) = (Arc::clone(shared.telemetry()), source.name.clone());
+        let observer = Arc::new(move |event: Event| telemetry.metrics.introspected(&name, event.result, event.took));
+        let before = before.into_iter().flat_map(|before| before.introspectors.iter().flatten());
+        Some(Introspector::new(source, judge, client, clock, handle, observer, before))
+    };
+    (0..config.issuers.len()).map(introspector).collect()
+}
+
+/// How an issuer is asked about opaque tokens; none where it is not.
+pub fn introspection_source(config: &Config, id: IssuerId) -> Option<introspect::Source> {
+    let issuer = config.issuers.get(id.0)?;
+    Some(introspect::Source {
+        name: issuer.name.clone(),
+        issuer: config.rules.issuers.get(id.0)?.spellings.first()?.clone(),
+        introspection: issuer.introspection.clone()?,
+        authorities: issuer.authorities.clone(),
+        plain_http: plain_http(issuer),
+    })
+}
+
+fn plain_http(issuer: &Issuer) -> PlainHttp {
+    if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback }
+}
+
 /// Where an issuer's keys come from; none where it signs with a secret.
 pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
     let issuer = config.issuers.get(id.0)?;
@@ -177,7 +221,7 @@ pub fn key_source(config: &Config, id: IssuerId) -> Option<KeySource> {
         digest,
         bearer_file: issuer.bearer_file.clone(),
         authorities: issuer.authorities.clone(),
-        plain_http: if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback },
+        plain_http: plain_http(issuer),
         refresh: issuer.refresh,
         cooldown: issuer.cooldown,
         max_stale: issuer.max_stale,

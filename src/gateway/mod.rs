@@ -44,9 +44,8 @@ mod shared;
 mod verified;
 mod workers;
 
-pub use self::authenticate::verify;
 pub use self::body::Body;
-pub use self::in_force::{InForce, IssuerReadiness, key_source, log_format, log_level};
+pub use self::in_force::{InForce, IssuerReadiness, introspection_source, key_source, log_format, log_level};
 pub use self::journey::random;
 pub use self::shared::{Shared, SharedFault};
 pub use self::workers::Gateways;

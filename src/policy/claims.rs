@@ -7,41 +7,58 @@ use std::fmt;
 use super::json::{Json, Object};
 use super::reject::Reject;
 
-/// The claims of a token (RFC 7519 section 4), not yet judged.
+/// The claims of a token, not yet judged.
 #[derive(Clone, PartialEq)]
-pub struct Claims(Object);
+pub struct Claims {
+    object: Object,
+    source: Source,
+}
+
+/// Who wrote the claims down: that decides where scopes and client stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The token itself (RFC 7519 section 4), in its issuer's dialect.
+    Token,
+    /// Its issuer, asked about it (RFC 7662 section 2.2).
+    Introspection,
+}
 
 impl fmt::Debug for Claims {
     /// The names only: values are personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.object.iter().map(|(name, _)| name)).finish()
     }
 }
 
 impl Claims {
-    /// Takes a decoded payload.
-    pub fn new(object: Object) -> Self {
-        Self(object)
+    /// Takes a decoded payload, or an answer about a token.
+    pub fn new(object: Object, source: Source) -> Self {
+        Self { object, source }
+    }
+
+    /// Who wrote them down.
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// The claim of exactly that name.
     pub fn get(&self, name: &str) -> Option<&Json> {
-        self.0.get(name)
+        self.object.get(name)
     }
 
     /// Whether the claim is present, whatever its value.
     pub fn has(&self, name: &str) -> bool {
-        self.0.has(name)
+        self.object.has(name)
     }
 
     /// How many bytes of memory they hold.
     pub fn held_bytes(&self) -> usize {
-        self.0.held_bytes()
+        self.object.held_bytes()
     }
 
     /// The claims in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
-        self.0.iter()
+        self.object.iter()
     }
 
     /// `iss` (RFC 7519 section 4.1.1), which every token needs here.
@@ -300,7 +317,7 @@ mod tests {
     use super::*;
 
     fn claims(text: &str) -> Claims {
-        Claims::new(Object::parse_strict(text.as_bytes()).unwrap())
+        Claims::new(Object::parse_strict(text.as_bytes()).unwrap(), Source::Token)
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! BEFORE_KEY        kind, algorithm, time                cheap, and can only refuse
 //! key, signature                                         gateway: the one step that may wait
 //! AFTER_SIGNATURE   proof
+//! BY_ANSWER         for an opaque token, in the place of issuer to proof: what its issuer answered about it
 //! BY_POLICY         claims, audience, client, scopes, claims of the policy; for each policy that takes the issuer
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 use super::claims::{Claims, NumericDate, malformed};
 use super::identity::IdentityHeader;
+use super::introspection::{self, Answer};
 use super::issuer::Issuer;
 use super::json::Json;
 use super::jwt::Contents;
@@ -34,6 +36,16 @@ pub struct TokenCase<'a> {
     /// What the token says.
     pub contents: &'a Contents,
     /// Who is said to have issued it.
+    pub issuer: &'a Issuer,
+    /// The time it is judged at.
+    pub now: NumericDate,
+}
+
+/// What a rule about an issuer's answer sees.
+pub struct AnswerCase<'a> {
+    /// What was answered.
+    pub answer: &'a Answer,
+    /// Who was asked.
     pub issuer: &'a Issuer,
     /// The time it is judged at.
     pub now: NumericDate,
@@ -62,6 +74,8 @@ pub struct Refused {
 
 /// A rule about the token alone.
 pub type TokenRule = Rule<fn(&TokenCase<'_>) -> Result<(), Reject>>;
+/// A rule about an issuer's answer.
+pub type AnswerRule = Rule<fn(&AnswerCase<'_>) -> Result<(), Reject>>;
 /// A rule of a policy.
 pub type PolicyRule = Rule<fn(&PolicyCase<'_>) -> Result<(), Reject>>;
 
@@ -69,11 +83,20 @@ pub type PolicyRule = Rule<fn(&PolicyCase<'_>) -> Result<(), Reject>>;
 pub const BEFORE_KEY: &[TokenRule] = &[
     Rule { step: Step::Kind, judge: |case| case.issuer.kind(case.contents).map(|_| ()) },
     Rule { step: Step::Algorithm, judge: |case| case.issuer.algorithm(case.contents).map(|_| ()) },
-    Rule { step: Step::Time, judge: |case| case.issuer.time(case.contents, case.now) },
+    Rule { step: Step::Time, judge: |case| case.issuer.time(&case.contents.claims, case.now) },
 ];
 
 /// What is judged of the token once its signature holds.
-pub const AFTER_SIGNATURE: &[TokenRule] = &[Rule { step: Step::Proof, judge: proof }];
+pub const AFTER_SIGNATURE: &[TokenRule] = &[Rule { step: Step::Proof, judge: |case| proof(&case.contents.claims) }];
+
+/// What is judged of an issuer's answer about an opaque token.
+pub const BY_ANSWER: &[AnswerRule] = &[
+    Rule { step: Step::Introspection, judge: |case| introspection::active(case.answer, case.issuer) },
+    Rule { step: Step::Issuer, judge: |case| introspection::issued(case.answer, case.issuer) },
+    Rule { step: Step::Kind, judge: |case| introspection::kind(case.answer, case.issuer) },
+    Rule { step: Step::Time, judge: |case| case.issuer.time(case.answer.claims(), case.now) },
+    Rule { step: Step::Proof, judge: |case| introspection::unbound(case.answer).and(proof(case.answer.claims())) },
+];
 
 /// What a policy judges.
 pub const BY_POLICY: &[PolicyRule] = &[
@@ -93,6 +116,15 @@ pub fn walk_token(rules: &[TokenRule], case: &TokenCase<'_>) -> Result<(), Rejec
     rules.iter().try_for_each(|rule| (rule.judge)(case))
 }
 
+/// Walks the rules about an answer to the first refusal.
+///
+/// # Errors
+///
+/// That refusal.
+pub fn walk_answer(rules: &[AnswerRule], case: &AnswerCase<'_>) -> Result<(), Reject> {
+    rules.iter().try_for_each(|rule| (rule.judge)(case))
+}
+
 /// Walks a policy's rules to the first refusal.
 ///
 /// # Errors
@@ -103,8 +135,8 @@ pub fn walk_policy(rules: &[PolicyRule], case: &PolicyCase<'_>) -> Result<(), Re
 }
 
 /// RFC 7800 section 3.1: a token with `cnf` is for the holder of a key, and a plain Bearer request proves none.
-fn proof(case: &TokenCase<'_>) -> Result<(), Reject> {
-    match case.contents.claims.get("cnf") {
+fn proof(claims: &Claims) -> Result<(), Reject> {
+    match claims.get("cnf") {
         None => Ok(()),
         Some(Json::Object(_)) => Err(Reject::ProofRequired),
         Some(Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_)) => {

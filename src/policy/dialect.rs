@@ -23,6 +23,10 @@ pub struct Dialect {
     pub scopes: &'static [&'static str],
     /// The claim that names the client, where it is not the first of [`CLIENT_CLAIMS`].
     pub client: Option<&'static str>,
+    /// What its answers about opaque tokens have where they are about access tokens, beside what every answer must have.
+    pub answer: Option<Discriminator>,
+    /// Whether the product can be asked about opaque tokens (RFC 7662).
+    pub introspects: bool,
     /// Tokens of workloads: the audience is no authorization, so a policy must have `claims`.
     pub workload: bool,
     /// Where this dialect is weak, for a warning.
@@ -133,17 +137,14 @@ macro_rules! words {
     ($($word:literal),*) => { Cow::Borrowed(&[$(Cow::Borrowed($word)),*]) };
 }
 
+/// A claim and the values of it that mean access.
+fn mark(claim: &'static str, compare: Compare, access: &'static [Cow<'static, str>]) -> Mark {
+    Mark { place: Place::Claim(Cow::Borrowed(claim)), access: Cow::Borrowed(access), deny: Cow::Borrowed(&[]), compare }
+}
+
 /// A claim with the one value that means access.
 fn claim_is(claim: &'static str, compare: Compare, access: &'static [Cow<'static, str>]) -> AccessIf {
-    AccessIf::Marks(Discriminator {
-        mark: Some(Mark {
-            place: Place::Claim(Cow::Borrowed(claim)),
-            access: Cow::Borrowed(access),
-            deny: Cow::Borrowed(&[]),
-            compare,
-        }),
-        ..Discriminator::default()
-    })
+    AccessIf::Marks(Discriminator { mark: Some(mark(claim, compare, access)), ..Discriminator::default() })
 }
 
 /// Claims that must be there and claims that must not.
@@ -157,7 +158,17 @@ fn shaped(require: &'static [Words], forbid: &'static [Cow<'static, str>]) -> Ac
 
 /// A row whose scopes are in `scope` and whose client is where most put it.
 fn row(name: &'static str, about: &'static str, access: AccessIf) -> Dialect {
-    Dialect { name, about, access, scopes: &["scope"], client: None, workload: false, weakness: None }
+    Dialect {
+        name,
+        about,
+        access,
+        scopes: &["scope"],
+        client: None,
+        answer: None,
+        introspects: true,
+        workload: false,
+        weakness: None,
+    }
 }
 
 /// Every dialect.
@@ -195,6 +206,7 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
         // Auth0 "access token profiles": the default profile has no mark; with RBAC the rights are in `permissions`.
         Dialect {
             scopes: &["scope", "permissions"],
+            introspects: false,
             ..row(
                 "auth0",
                 "Auth0: `typ: at+jwt`, or scopes (or permissions), a client and this API's audience, and no login claim",
@@ -214,6 +226,12 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
         Dialect {
             scopes: &["scp"],
             client: Some("cid"),
+            // Okta answers `active` for ID tokens and refresh tokens too; the latter have neither.
+            answer: Some(Discriminator {
+                mark: Some(mark("jti", Compare::Prefix, &[Cow::Borrowed("AT.")])),
+                require: Cow::Borrowed(const { &[words!["aud"]] }),
+                forbid: Cow::Borrowed(&[]),
+            }),
             ..row(
                 "okta",
                 "Okta custom authorization server: `jti` begins with `AT.`; scopes are in `scp`",
@@ -223,6 +241,7 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
         // Microsoft identity platform, access token claims reference: ID tokens have neither `azp` nor `appid`.
         Dialect {
             scopes: &["scp", "roles"],
+            introspects: false,
             ..row(
                 "entra",
                 "Microsoft Entra: `scp` or `roles`, and `azp` or `appid`; no `nonce` and no hash",
@@ -233,11 +252,14 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
             )
         },
         // Amazon Cognito developer guide, "using the access token": no `aud`, so policies need `client_ids`.
-        row(
-            "cognito",
-            "Amazon Cognito: `token_use` is `access`; there is no audience, so policies name `client_ids`",
-            claim_is("token_use", Compare::Exact, &[Cow::Borrowed("access")]),
-        ),
+        Dialect {
+            introspects: false,
+            ..row(
+                "cognito",
+                "Amazon Cognito: `token_use` is `access`; there is no audience, so policies name `client_ids`",
+                claim_is("token_use", Compare::Exact, &[Cow::Borrowed("access")]),
+            )
+        },
         // ory/fosite claims_jwt: `scp` by default, `scope` by option.
         Dialect {
             scopes: &["scp", "scope"],
@@ -297,6 +319,7 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
         },
         // kubernetes pkg/serviceaccount/claims.go.
         Dialect {
+            introspects: false,
             workload: true,
             ..row(
                 "kubernetes",
@@ -306,6 +329,7 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
         },
         // GitHub, OpenID Connect reference: any repository gets a token with any audience.
         Dialect {
+            introspects: false,
             workload: true,
             ..row(
                 "github-actions",
@@ -314,6 +338,7 @@ pub static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
             )
         },
         Dialect {
+            introspects: false,
             weakness: Some("no token of Google is meant for other parties' APIs: all of them are refused"),
             ..row("google", "Google: no token is an access token for our APIs", AccessIf::Never)
         },

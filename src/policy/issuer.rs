@@ -1,7 +1,8 @@
 //! An issuer we trust, and what of a token only concerns it: its name, the kind of its tokens, algorithm and time.
 
-use super::claims::{Claims, NumericDate, Strings};
+use super::claims::{Claims, NumericDate, Source, Strings};
 use super::dialect::{AccessIf, CLIENT_CLAIMS, Dialect, Discriminator};
+use super::introspection::Trust;
 use super::jwk::{Jwk, JwkSet, Selection};
 use super::jwt::{Algorithm, Contents, HmacSecret, quoted_algorithm};
 use super::kind::{self, TokenKind};
@@ -32,6 +33,8 @@ pub struct Issuer {
     pub known_clients: Vec<String>,
     /// What it signs with instead of a published key.
     pub hmac_secret: Option<HmacSecret>,
+    /// How its answers about opaque tokens are judged, where it is asked about them.
+    pub introspection: Option<Trust>,
 }
 
 /// How an issuer's access tokens are recognised.
@@ -90,6 +93,7 @@ impl Issuer {
             scope_claim: None,
             known_clients: Vec::new(),
             hmac_secret: None,
+            introspection: None,
         }
     }
 
@@ -108,28 +112,34 @@ impl Issuer {
         self.recognition.access().is_judged_by_audience()
     }
 
-    /// The token's scopes, from the one place where this issuer puts them.
+    /// The token's scopes, from the one place where this issuer puts them. In an answer about a token `scope` comes before
+    /// what the dialect has (RFC 7662 section 2.2).
     ///
     /// # Errors
     ///
     /// `claims_malformed`.
     pub fn scopes<'c>(&self, claims: &'c Claims) -> Result<Strings<'c>, Reject> {
-        match (&self.scope_claim, &self.recognition) {
-            (Some(claim), _) => claims.scopes(&[claim]),
-            (None, Recognition::Dialect(dialect)) => claims.scopes(dialect.scopes),
-            (None, Recognition::Own(_)) => claims.scopes(&["scope"]),
+        let own = match (&self.scope_claim, &self.recognition) {
+            (Some(claim), _) => return claims.scopes(&[claim]),
+            (None, Recognition::Dialect(dialect)) => dialect.scopes,
+            (None, Recognition::Own(_)) => &["scope"],
+        };
+        match claims.source() {
+            Source::Introspection if claims.scopes(&["scope"])? != Strings::Absent => claims.scopes(&["scope"]),
+            Source::Introspection | Source::Token => claims.scopes(own),
         }
     }
 
-    /// The client the token was issued to: the dialect's claim, else the first of [`CLIENT_CLAIMS`] that is present.
+    /// The client the token was issued to: the dialect's claim, else the first of [`CLIENT_CLAIMS`] that is present. In an
+    /// answer about a token `client_id` is the first (RFC 7662 section 2.2).
     ///
     /// # Errors
     ///
     /// `claims_malformed` where that claim is no string.
     pub fn client<'c>(&self, claims: &'c Claims) -> Result<Option<&'c str>, Reject> {
-        let own = match &self.recognition {
-            Recognition::Dialect(dialect) => dialect.client,
-            Recognition::Own(_) => None,
+        let own = match (claims.source(), &self.recognition) {
+            (Source::Token, Recognition::Dialect(dialect)) => dialect.client,
+            (Source::Token, Recognition::Own(_)) | (Source::Introspection, _) => None,
         };
         own.iter().chain(CLIENT_CLAIMS).find(|claim| claims.has(claim)).map_or(Ok(None), |claim| claims.string(claim))
     }
@@ -170,12 +180,15 @@ impl Issuer {
     /// # Errors
     ///
     /// `claims_malformed`, `token_expired` or `token_not_yet_valid`.
-    pub fn time(&self, contents: &Contents, now: NumericDate) -> Result<(), Reject> {
+    pub fn time(&self, claims: &Claims, now: NumericDate) -> Result<(), Reject> {
         let leeway = self.leeway;
-        let claims = &contents.claims;
-        let exp = claims.expiry()?;
+        let exp = match claims.source() {
+            Source::Token => Some(claims.expiry()?),
+            // RFC 7662 section 2.2: `exp` is optional, and `active` speaks of the time too.
+            Source::Introspection => claims.date("exp")?,
+        };
         let starts = [("nbf", claims.date("nbf")?), ("iat", claims.date("iat")?)];
-        if now >= exp.plus(leeway) {
+        if let Some(exp) = exp.filter(|exp| now >= exp.plus(leeway)) {
             return Err(Reject::TokenExpired { exp, now, leeway });
         }
         for (claim, date) in starts {

@@ -17,7 +17,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::claims::Claims;
+use super::claims::{Claims, Source};
 use super::issuer::Issuer;
 use super::json::{Json, Object};
 use super::jwk::{Jwk, Thumbprint};
@@ -245,6 +245,13 @@ impl Contents {
     }
 }
 
+/// Whether a token has the three parts of a signed JWT, or the five of an encrypted one (RFC 7516 section 7.1): whatever else
+/// is wrong with it, it is not opaque, and is not sent to an issuer to be looked up.
+pub fn is_shaped(token: &str) -> bool {
+    let dots = token.bytes().filter(|byte| *byte == b'.').take(5).count();
+    matches!(dots, 2 | 4)
+}
+
 /// A token that could be read and that nobody has vouched for yet.
 pub struct UnverifiedJwt<'t> {
     input: &'t [u8],
@@ -288,7 +295,7 @@ impl<'t> UnverifiedJwt<'t> {
         Ok(Self {
             input: &token.as_bytes()[..header.len() + 1 + payload.len()],
             signature,
-            contents: Contents { header: Header::new(header_object)?, claims: Claims::new(claims) },
+            contents: Contents { header: Header::new(header_object)?, claims: Claims::new(claims, Source::Token) },
         })
     }
 

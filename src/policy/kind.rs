@@ -75,6 +75,10 @@ pub enum Evidence {
     LoginClaim(&'static str),
     /// It has no scopes, and its audience is known clients alone.
     ClientsAsAudience,
+    /// Its issuer's answer about it has no `token_type`.
+    Untyped,
+    /// Its issuer's answer about it lacks what that issuer's access tokens have.
+    Unmarked,
     /// Nothing shows what it is.
     Nothing,
 }
@@ -92,6 +96,8 @@ impl fmt::Display for Evidence {
                 write!(f, "it has the claim `{claim}` and no scopes, and no mark of an access token")
             }
             Self::ClientsAsAudience => f.write_str("it has no scopes, and its audience is the application's own id"),
+            Self::Untyped => f.write_str("the issuer's answer about it has no `token_type`"),
+            Self::Unmarked => f.write_str("the issuer's answer about it lacks the marks of its access tokens"),
             Self::Nothing => f.write_str("it has no mark of an access token"),
         }
     }
@@ -166,6 +172,11 @@ fn marked_otherwise(header: &Header, claims: &Claims) -> Option<(TokenKind, Evid
         let kind = if typ == "logout+jwt" { TokenKind::Logout } else { TokenKind::Unknown };
         return Some((kind, Evidence::Type(Quoted::from(typ.as_str()))));
     }
+    claims_marked_otherwise(claims)
+}
+
+/// Rules 3 to 5, which need no header: an issuer's answer about a token is judged by them too.
+pub(super) fn claims_marked_otherwise(claims: &Claims) -> Option<(TokenKind, Evidence)> {
     if let Some(events) = claims.get("events").and_then(Json::as_object) {
         let kind = if events.has(LOGOUT_EVENT) { TokenKind::Logout } else { TokenKind::Unknown };
         return Some((kind, Evidence::Events));
@@ -184,6 +195,11 @@ fn marked_otherwise(header: &Header, claims: &Claims) -> Option<(TokenKind, Evid
 
 /// The kind that a mark names, unless that is the access token's. `Bearer` says nothing: refresh tokens say it too.
 fn other_kind(value: &str) -> Option<TokenKind> {
+    named_kind(value).filter(|kind| *kind != TokenKind::Access)
+}
+
+/// The kind that a word names, in any of the spellings in use.
+pub(super) fn named_kind(value: &str) -> Option<TokenKind> {
     // Longer than the longest spelling in use: no allocation for a claim that cannot be a mark.
     if value.len() > 40 {
         return None;
@@ -193,6 +209,7 @@ fn other_kind(value: &str) -> Option<TokenKind> {
     let stem =
         ["oauth", "jwt", "oidc", "openid"].iter().find_map(|prefix| letters.strip_prefix(prefix)).unwrap_or(&letters);
     match stem.strip_suffix("token").unwrap_or(stem) {
+        "access" | "at" => Some(TokenKind::Access),
         "id" | "identity" | "it" => Some(TokenKind::Id),
         "refresh" | "rt" | "offline" => Some(TokenKind::Refresh),
         "logout" => Some(TokenKind::Logout),
@@ -211,7 +228,9 @@ fn marked_access(contents: &Contents, issuer: &Issuer) -> Option<(TokenKind, Evi
     }
     match access {
         AccessIf::AtJwt | AccessIf::Never => None,
-        AccessIf::Marks(marks) => holds(marks, contents).then_some((TokenKind::Access, Evidence::Admitted)),
+        AccessIf::Marks(marks) => {
+            holds(marks, Some(&contents.header), &contents.claims).then_some((TokenKind::Access, Evidence::Admitted))
+        }
         AccessIf::Evidence { forbid } => {
             let claims = &contents.claims;
             let has_scopes = issuer.scopes(claims).is_ok_and(|scopes| scopes.iter().next().is_some());
@@ -226,36 +245,38 @@ fn marked_access(contents: &Contents, issuer: &Issuer) -> Option<(TokenKind, Evi
 fn denied(contents: &Contents, access: &AccessIf) -> bool {
     match access {
         AccessIf::Never => true,
-        AccessIf::Marks(Discriminator { mark: Some(mark), .. }) => mark.value_in(contents, &mark.deny),
+        AccessIf::Marks(Discriminator { mark: Some(mark), .. }) => {
+            mark.value_in(Some(&contents.header), &contents.claims, &mark.deny)
+        }
         AccessIf::Marks(_) | AccessIf::AtJwt | AccessIf::Evidence { .. } => false,
     }
 }
 
 impl Mark {
     /// The value that stands at the mark's place.
-    fn value<'c>(&self, Contents { header, claims }: &'c Contents) -> Option<Cow<'c, str>> {
+    fn value<'c>(&self, header: Option<&'c Header>, claims: &'c Claims) -> Option<Cow<'c, str>> {
         match &self.place {
             // `typ` is a media type: its case and its `application/` do not count (RFC 7515 section 4.1.9).
-            Place::Header(name) if name == "typ" => header.media_type().map(Cow::Owned),
-            Place::Header(name) => header.get(name).and_then(Json::as_str).map(Cow::Borrowed),
+            Place::Header(name) if name == "typ" => header?.media_type().map(Cow::Owned),
+            Place::Header(name) => header?.get(name).and_then(Json::as_str).map(Cow::Borrowed),
             Place::Claim(name) => claims.get(name).and_then(Json::as_str).map(Cow::Borrowed),
         }
     }
 
     /// Whether that value matches one of `words`.
-    fn value_in(&self, contents: &Contents, words: &[Cow<'static, str>]) -> bool {
-        let value = self.value(contents);
+    fn value_in(&self, header: Option<&Header>, claims: &Claims, words: &[Cow<'static, str>]) -> bool {
+        let value = self.value(header, claims);
         value.is_some_and(|value| words.iter().any(|word| self.compare.matches(&value, word)))
     }
 }
 
-fn holds(marks: &Discriminator, contents: &Contents) -> bool {
-    let claims = &contents.claims;
+/// Whether all parts of a discriminator hold. An issuer's answer about a token has no header.
+pub(super) fn holds(marks: &Discriminator, header: Option<&Header>, claims: &Claims) -> bool {
     let marked = marks.mark.as_ref().is_none_or(|mark| {
-        let present = mark.value(contents).is_some();
+        let present = mark.value(header, claims).is_some();
         present
-            && (mark.access.is_empty() || mark.value_in(contents, &mark.access))
-            && !mark.value_in(contents, &mark.deny)
+            && (mark.access.is_empty() || mark.value_in(header, claims, &mark.access))
+            && !mark.value_in(header, claims, &mark.deny)
     });
     marked
         && marks.require.iter().all(|group| group.iter().any(|claim| claims.get(claim).is_some_and(says_something)))

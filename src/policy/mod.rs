@@ -14,6 +14,7 @@ pub mod dialect;
 pub mod forwarded;
 pub mod headers;
 pub mod identity;
+pub mod introspection;
 pub mod issuer;
 pub mod json;
 pub mod jwk;
@@ -53,6 +54,12 @@ impl Rules {
     pub fn size(&self, token: &str) -> Result<(), Reject> {
         let (length, limit) = (token.len(), self.token_bytes);
         if length > limit { Err(Reject::TokenTooLarge { length, limit }) } else { Ok(()) }
+    }
+
+    /// The issuer that is asked about opaque tokens, where one of these policies' is.
+    pub fn introspecting(&self, policies: &Policies) -> Option<(IssuerId, &Issuer)> {
+        let issuers = policies.issuers().iter().filter_map(|id| Some((*id, self.issuers.get(id.0)?)));
+        issuers.into_iter().find(|(_, issuer)| issuer.introspection.is_some())
     }
 
     /// The issuer that a token names, if one of these policies takes its tokens: by exact `iss` (RFC 8725 section 3.8).

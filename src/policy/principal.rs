@@ -1,19 +1,28 @@
-//! Who makes the request: an issuer's signed claims, in time, of the right kind, and not bound to a key.
+//! Who makes the request: what an issuer signed, or answered when it was asked; in time, of the right kind, and not bound
+//! to a key.
 
 use std::sync::Arc;
 
 use super::claims::{Claims, NumericDate};
-use super::decision::{self, TokenCase};
+use super::decision::{self, AnswerCase, TokenCase};
+use super::introspection::Answer;
 use super::issuer::{Issuer, IssuerId};
 use super::jwt::SignedClaims;
 use super::kind::{self, TokenKind};
 use super::reject::Reject;
 
-/// A proven caller: made by [`Principal::prove`] alone.
+/// A proven caller: made by [`Principal::prove`] and [`Principal::vouched`] alone.
 #[derive(Debug, Clone)]
 pub struct Principal<'r> {
-    signed: Arc<SignedClaims>,
+    proof: Proof,
     issuer: (IssuerId, &'r Issuer),
+}
+
+/// What the issuer stands behind.
+#[derive(Debug, Clone)]
+enum Proof {
+    Signed(Arc<SignedClaims>),
+    Answered(Arc<Answer>),
 }
 
 impl<'r> Principal<'r> {
@@ -27,27 +36,46 @@ impl<'r> Principal<'r> {
         let case = TokenCase { contents: signed.contents(), issuer: issuer.1, now };
         decision::walk_token(decision::BEFORE_KEY, &case)?;
         decision::walk_token(decision::AFTER_SIGNATURE, &case)?;
-        Ok(Self { signed, issuer })
+        Ok(Self { proof: Proof::Signed(signed), issuer })
     }
 
-    /// Who signed.
+    /// Judges at the time `now` what the issuer answered about an opaque token: whether it is active, whose and of which kind
+    /// it is, its time, and whether it is bound to a key.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal in the order of the decision.
+    pub fn vouched(answer: Arc<Answer>, issuer: (IssuerId, &'r Issuer), now: NumericDate) -> Result<Self, Reject> {
+        decision::walk_answer(decision::BY_ANSWER, &AnswerCase { answer: &answer, issuer: issuer.1, now })?;
+        Ok(Self { proof: Proof::Answered(answer), issuer })
+    }
+
+    /// Who signed, or answered.
     pub fn issuer(&self) -> &'r Issuer {
         self.issuer.1
     }
 
-    /// The place of who signed.
+    /// The place of who signed, or answered.
     pub fn issuer_id(&self) -> IssuerId {
         self.issuer.0
     }
 
-    /// What was signed.
+    /// What was signed, or answered.
     pub fn claims(&self) -> &Claims {
-        &self.signed.contents().claims
+        match &self.proof {
+            Proof::Signed(signed) => &signed.contents().claims,
+            Proof::Answered(answer) => answer.claims(),
+        }
     }
 
     /// Whether it is no access token and passed by the issuer's `accept_id_tokens` alone.
     pub fn is_by_id_token(&self) -> bool {
-        self.issuer().accept_id_tokens
-            && kind::classify(self.signed.contents(), self.issuer()).kind != TokenKind::Access
+        let issuer = self.issuer();
+        match &self.proof {
+            Proof::Signed(signed) => {
+                issuer.accept_id_tokens && kind::classify(signed.contents(), issuer).kind != TokenKind::Access
+            }
+            Proof::Answered(_) => false,
+        }
     }
 }

@@ -151,6 +151,9 @@ codes! {
     /// The token's time has not come.
     TokenNotYetValid = "token_not_yet_valid", 401, 16, InvalidToken,
         "The token is not yet valid", "The access token is not valid yet; check the clocks.";
+    /// The issuer says that the token does not hold.
+    TokenInactive = "token_inactive", 401, 16, InvalidToken,
+        "The token is not active", "The issuer says that this token is not active; get a new one.";
     /// The token is for another audience.
     AudienceWrong = "audience_wrong", 401, 16, InvalidToken,
         "The token is for another audience", "The access token was not issued for this API; ask for one with this API's audience.";
@@ -169,6 +172,9 @@ codes! {
     /// The issuer's keys could not be had.
     KeysUnavailable = "keys_unavailable", 503, 14, None,
         "The issuer's keys are not available", "The token cannot be checked at the moment; it may be good. Try again later.";
+    /// The issuer could not be asked about the token.
+    IntrospectionUnavailable = "introspection_unavailable", 503, 14, None,
+        "The issuer cannot be asked about the token", "The token cannot be checked at the moment; it may be good. Try again later.";
     /// There is more to do than the gateway can.
     Overloaded = "overloaded", 503, 14, None,
         "The gateway is overloaded", "The gateway has more to do at the moment than it can. Try again later.";
@@ -209,6 +215,8 @@ pub enum Step {
     Shape,
     /// `crit`, `b64`, `zip`.
     Extensions,
+    /// `active` in the issuer's answer about an opaque token.
+    Introspection,
     /// `iss`, byte for byte.
     Issuer,
     /// Access token, or another kind.
@@ -247,6 +255,7 @@ impl Step {
             Self::Size => "size",
             Self::Shape => "shape",
             Self::Extensions => "crit",
+            Self::Introspection => "introspection",
             Self::Issuer => "issuer",
             Self::Kind => "kind",
             Self::Algorithm => "algorithm",
@@ -426,6 +435,11 @@ pub enum Reject {
         /// The issuer's leeway in seconds.
         leeway: u64,
     },
+    /// See [`Code::TokenInactive`].
+    TokenInactive {
+        /// The configured name of the issuer that was asked.
+        issuer: String,
+    },
     /// See [`Code::AudienceWrong`].
     AudienceWrong {
         /// The token's audiences.
@@ -466,6 +480,17 @@ pub enum Reject {
         issuer: String,
         /// Why the keys could not be had.
         why: String,
+        /// Seconds until another try may do better.
+        retry_after: u64,
+    },
+    /// See [`Code::IntrospectionUnavailable`].
+    IntrospectionUnavailable {
+        /// The issuer's configured name.
+        issuer: String,
+        /// Why it could not be asked.
+        why: String,
+        /// What the operator can do about it.
+        help: &'static str,
         /// Seconds until another try may do better.
         retry_after: u64,
     },
@@ -542,12 +567,14 @@ impl Reject {
             },
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::TokenNotYetValid { .. } => Code::TokenNotYetValid,
+            Self::TokenInactive { .. } => Code::TokenInactive,
             Self::AudienceWrong { .. } => Code::AudienceWrong,
             Self::ProofRequired => Code::ProofRequired,
             Self::ScopeInsufficient { .. } => Code::ScopeInsufficient,
             Self::ClientRefused { .. } => Code::ClientRefused,
             Self::ClaimInsufficient { .. } => Code::ClaimInsufficient,
             Self::KeysUnavailable { .. } => Code::KeysUnavailable,
+            Self::IntrospectionUnavailable { .. } => Code::IntrospectionUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
@@ -609,6 +636,7 @@ impl Reject {
             Self::TokenNotYetValid { claim, at, now, leeway } => {
                 format!("{claim} (unverified) is {at}, now is {now}, leeway {leeway} s")
             }
+            Self::TokenInactive { issuer } => format!("issuer {issuer} does not say of the token that it is active"),
             Self::AudienceWrong { found, wanted, known_client } => {
                 let note =
                     if *known_client { "; an id of `known_clients` is never taken for an API's audience" } else { "" };
@@ -626,7 +654,9 @@ impl Reject {
             Self::ClaimInsufficient { claim, wanted } => {
                 format!("the claim `{claim}` has none of the values {}", listed(wanted))
             }
-            Self::KeysUnavailable { issuer, why, .. } => format!("issuer {issuer}: {why}"),
+            Self::KeysUnavailable { issuer, why, .. } | Self::IntrospectionUnavailable { issuer, why, .. } => {
+                format!("issuer {issuer}: {why}")
+            }
             Self::UpstreamUnreachable { upstream, why } | Self::UpstreamMalformed { upstream, why } => {
                 format!("upstream {upstream}: {why}")
             }
@@ -662,8 +692,8 @@ impl Reject {
                 "let the client send one Authorization header and no token in the query"
             }
             Self::TokenMalformed { .. } => {
-                "let the client send a signed JWT access token; an opaque one cannot be checked here, so ask the issuer \
-                 for a token with this API as its audience"
+                "let the client send a signed JWT access token; an opaque one is asked about only where the issuer has \
+                 `introspection`, so add that, or ask the issuer for a token with this API as its audience"
             }
             Self::TokenTooLarge { .. } => "raise `token_bytes` in [server.limits], or issue smaller tokens",
             Self::ExtensionRefused { .. } => "let the issuer sign without this header member",
@@ -680,6 +710,10 @@ impl Reject {
             }
             Self::SignatureInvalid { .. } => "the token was changed or forged, or the issuer uses one kid for two keys",
             Self::ClaimsMalformed { .. } => "let the issuer send this claim in the type its standard gives it",
+            Self::WrongKind { evidence: Evidence::Untyped, .. } => {
+                "set `introspection.allow_untyped` if this issuer is known to answer `active` for access tokens alone; \
+                 where it answers so for refresh tokens too, have it issue JWT access tokens"
+            }
             Self::WrongKind { kind, .. } => match kind {
                 TokenKind::Id => {
                     "let the client send the access_token of the token response, not the id_token; if this is the \
@@ -700,6 +734,9 @@ impl Reject {
                 "let the client refresh before `exp`; if the clocks differ, mend them or raise `leeway`"
             }
             Self::TokenNotYetValid { .. } => "the issuer's clock is ahead of ours: mend the clocks or raise `leeway`",
+            Self::TokenInactive { .. } => {
+                "the token is expired, revoked, unknown to the issuer, or not for our `client_id` to ask about"
+            }
             Self::AudienceWrong { .. } => {
                 "ask the issuer for a token with this API's audience, or add the audience it sends to the policy's `audience`"
             }
@@ -707,6 +744,7 @@ impl Reject {
             Self::ScopeInsufficient { .. } => "let the client ask for the scope, and the issuer grant it",
             Self::ClientRefused { .. } => "add the client to `client_ids` of the policy if it is to be let in",
             Self::ClaimInsufficient { .. } => "grant it at the issuer, or change `claims` of the policy",
+            Self::IntrospectionUnavailable { help, .. } => help,
             Self::KeysUnavailable { .. } => {
                 "see that the issuer's key set can be reached; tokens are refused with 503 until then"
             }
@@ -722,7 +760,7 @@ impl Reject {
 
     /// Seconds for `Retry-After` (RFC 9110 section 10.2.3), where waiting may help.
     pub fn retry_after(&self) -> Option<u64> {
-        if let Self::KeysUnavailable { retry_after, .. } = self {
+        if let Self::KeysUnavailable { retry_after, .. } | Self::IntrospectionUnavailable { retry_after, .. } = self {
             Some(*retry_after)
         } else {
             // What comes again at once finds nothing changed.

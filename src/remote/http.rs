@@ -9,7 +9,8 @@
 //! 5. The whole call ends at the caller's deadline; a body is read in pieces up to a bound, whatever its length claims.
 //!
 //! Calls over `https` go through the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`); plain ones are direct.
-//! Connections are not kept: fetches are minutes apart, and a dead one would cost a fetch.
+//! A connection is kept for less time than common servers keep theirs: what is asked often (introspection) finds it open, and
+//! what is fetched minutes apart never meets a dead one.
 
 mod date;
 mod freshness;
@@ -27,6 +28,12 @@ use crate::config::{Authorities, is_loopback};
 
 /// The longest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
+
+/// How long an unused connection is kept: less than the 5 s after which common servers close theirs.
+const KEPT_FOR: Duration = Duration::from_secs(4);
+
+/// How many of them for each host.
+const KEPT_AT_MOST: usize = 32;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,8 +71,8 @@ pub enum FetchError {
     Redirected(u16),
     /// The answer's status is not 200.
     Status(u16),
-    /// The body is longer than [`BODY_LIMIT`].
-    TooLarge,
+    /// The body is longer than so many bytes.
+    TooLarge(usize),
     /// The answer broke off, or is not HTTP.
     Interrupted(String),
 }
@@ -78,7 +85,7 @@ impl std::fmt::Display for FetchError {
             Self::Timeout => f.write_str("the answer did not come in time"),
             Self::Redirected(status) => write!(f, "the answer is a redirect ({status}), which is not followed"),
             Self::Status(status) => write!(f, "the answer has status {status}"),
-            Self::TooLarge => write!(f, "the answer is longer than {BODY_LIMIT} bytes"),
+            Self::TooLarge(limit) => write!(f, "the answer is longer than {limit} bytes"),
             Self::Interrupted(why) => write!(f, "the answer broke off: {why}"),
         }
     }
@@ -98,10 +105,37 @@ impl FetchError {
             Self::Timeout => "see why the issuer is slow, or give its keys as `jwks.file`",
             Self::Redirected(_) => "give the final address as `discovery_url` or `jwks.uri`",
             Self::Status(_) => "open the address from here; if it is wrong, give `discovery_url` or `jwks.uri`",
-            Self::TooLarge => "this is hardly a key set; see what is served at this address",
+            Self::TooLarge(_) => "this is hardly the right document; see what is served at this address",
             Self::Interrupted(_) => "see what the issuer, or a proxy before it, does to this answer",
         }
     }
+}
+
+/// What is posted. No `Debug`: both parts hold secrets.
+pub struct Form {
+    /// The fields: `application/x-www-form-urlencoded`.
+    pub body: String,
+    /// The `Authorization` header, where there is one.
+    pub authorization: Option<HeaderValue>,
+}
+
+/// Which reply is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The value of `Accept`.
+    pub accept: &'static str,
+    /// The longest body that is read, in bytes.
+    pub limit: usize,
+}
+
+/// A reply that was read to its end. No `Debug`: its body may hold a token.
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// The client. Clones share it.
@@ -162,6 +196,36 @@ impl Client {
         }
     }
 
+    /// The reply to a form, whatever its status, where it is complete at `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn post(
+        &self,
+        url: &Url,
+        plain: PlainHttp,
+        form: Form,
+        wanted: &Wanted,
+        deadline: Monotonic,
+    ) -> Result<Reply, FetchError> {
+        let mut request = self
+            .client_for(url, plain)?
+            .post(url.clone())
+            .header(header::ACCEPT, wanted.accept)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.body);
+        if let Some(authorization) = form.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let exchange = async {
+            let mut response = send(request).await?;
+            let body = read(&mut response, wanted.limit).await?;
+            Ok(Reply { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+        };
+        self.clock.until(deadline, exchange).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
     fn client_for(&self, url: &Url, plain: PlainHttp) -> Result<&reqwest::Client, FetchError> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(FetchError::Refused("the address holds user info"));
@@ -195,34 +259,43 @@ const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr:
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 fn builder() -> reqwest::ClientBuilder {
-    let accept = HeaderValue::from_static("application/json, application/jwk-set+json;q=0.9");
     reqwest::Client::builder()
         .user_agent(concat!("bearward/", env!("CARGO_PKG_VERSION")))
-        .default_headers(HeaderMap::from_iter([(header::ACCEPT, accept)]))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(0)
+        .pool_idle_timeout(KEPT_FOR)
+        .pool_max_idle_per_host(KEPT_AT_MOST)
         .dns_resolver(Arc::new(Names))
 }
 
 async fn fetch(request: reqwest::RequestBuilder) -> Result<Document, FetchError> {
-    let mut response = request.send().await.map_err(fault)?;
-    let status = response.status();
-    if status.is_redirection() {
-        return Err(FetchError::Redirected(status.as_u16()));
-    }
-    if status != StatusCode::OK {
-        return Err(FetchError::Status(status.as_u16()));
+    let mut response = send(request.header(header::ACCEPT, DOCUMENTS)).await?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status().as_u16()));
     }
     let (fresh_for, date) = (freshness::fresh_for(response.headers()), date::date(response.headers()));
+    let body = read(&mut response, BODY_LIMIT).await?;
+    Ok(Document { body, fresh_for, date })
+}
+
+/// What documents are.
+const DOCUMENTS: &str = "application/json, application/jwk-set+json;q=0.9";
+
+async fn send(request: reqwest::RequestBuilder) -> Result<reqwest::Response, FetchError> {
+    let response = request.send().await.map_err(fault)?;
+    let status = response.status();
+    if status.is_redirection() { Err(FetchError::Redirected(status.as_u16())) } else { Ok(response) }
+}
+
+async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Vec<u8>, FetchError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(FetchError::TooLarge);
+        if body.len() + chunk.len() > limit {
+            return Err(FetchError::TooLarge(limit));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Document { body, fresh_for, date })
+    Ok(body)
 }
 
 fn fault(error: reqwest::Error) -> FetchError {

@@ -22,6 +22,8 @@ pub(super) struct Families {
     pub(super) shadow_refusals: IntCounterVec,
     pub(super) connection_errors: IntCounterVec,
     pub(super) jwks_fetches: IntCounterVec,
+    pub(super) introspections: IntCounterVec,
+    pub(super) introspection_duration: HistogramVec,
     pub(super) jwks_last_success: GaugeVec,
     pub(super) jwks_keys: IntGaugeVec,
     pub(super) upstream_errors: IntCounterVec,
@@ -89,6 +91,17 @@ impl Families {
                 "bearward_connection_errors_total",
                 "Faults of connections, among them those found before there was a request.",
                 &["listener", "reason"],
+            )?,
+            introspections: add.counters(
+                "bearward_introspections_total",
+                "Questions to an issuer about an opaque token, by how they ended; remembered answers are not counted.",
+                &["issuer", "result"],
+            )?,
+            introspection_duration: add.histograms(
+                "bearward_introspection_duration_seconds",
+                "Time that an issuer took to answer about an opaque token.",
+                &SECONDS,
+                &["issuer"],
             )?,
             jwks_fetches: add.counters(
                 "bearward_jwks_fetches_total",

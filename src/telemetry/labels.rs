@@ -243,6 +243,36 @@ closed! {
 }
 
 closed! {
+    /// How the question about an opaque token ended.
+    IntrospectionResult {
+        /// The token is active.
+        Active = "active",
+        /// It is not.
+        Inactive = "inactive",
+        /// The endpoint could not be learned.
+        Discovery = "discovery",
+        /// No connection.
+        Unreachable = "unreachable",
+        /// A connection that broke.
+        Interrupted = "interrupted",
+        /// No reply in time.
+        Timeout = "timeout",
+        /// Our client is not known, or may not ask.
+        Unauthorized = "unauthorized",
+        /// The issuer asks for fewer calls.
+        Throttled = "throttled",
+        /// A reply with another status.
+        Status = "status",
+        /// A reply that is no answer.
+        Malformed = "malformed",
+        /// Not asked: too many calls are under way.
+        Overloaded = "overloaded",
+        /// Not asked: the issuer is left alone for a moment.
+        LeftAlone = "left_alone",
+    }
+}
+
+closed! {
     /// What the memory of proven tokens had.
     CacheResult {
         /// The token, with a key that its issuer still has.

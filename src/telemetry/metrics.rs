@@ -10,13 +10,13 @@
 //! [`Outcome`](super::Outcome) says what happened to a request, and the owners of connections, key sets and the
 //! configuration tell their own.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::families::{Families, remove};
-use super::labels::{CacheResult, ConnectionFault, FetchResult, FetchTrigger, NONE, ReloadResult};
+use super::labels::{CacheResult, ConnectionFault, FetchResult, FetchTrigger, IntrospectionResult, NONE, ReloadResult};
 use super::names::{Name, Names};
 
 /// A metric's name or labels are not what Prometheus takes, or two have one name: a defect of ours, seen at start.
@@ -158,6 +158,16 @@ impl Metrics {
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.names.if_in_force(&Name::issuer(issuer), || {
             self.families.jwks_last_success.with_label_values(&[issuer]).set(seconds);
+        });
+    }
+
+    /// Counts a question to the issuer of that name about an opaque token, and how long a call took where one was made.
+    pub fn introspected(&self, issuer: &str, result: IntrospectionResult, took: Option<Duration>) {
+        self.names.if_used(&Name::issuer(issuer), || {
+            self.families.introspections.with_label_values(&[issuer, result.label()]).inc();
+            if let Some(took) = took {
+                self.families.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
+            }
         });
     }
 

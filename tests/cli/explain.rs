@@ -217,7 +217,7 @@ fn without_keys_the_signature_stays_open() {
     const FAR: &str = "https://far.example.com";
     let good = case.explain(&case.token(&json!({}), &json!({ "iss": FAR })), &[]);
     assert_eq!(good.code, 1);
-    let undecided = "\nnot decided: the signature was not checked, all else would pass; ask with --online\n";
+    let undecided = "\nnot decided: the issuer was not asked, and nothing else refuses; ask with --online\n";
     assert!(good.out.ends_with(undecided), "{}", good.out);
     let skipped = "not taken: the issuer is asked for its keys only with --online";
     assert_eq!(good.out.matches(skipped).count(), 2, "{}", good.out);
@@ -230,7 +230,7 @@ fn without_keys_the_signature_stays_open() {
     let foreign = case.explain(&case.token(&json!({}), &json!({ "iss": FAR, "aud": "other" })), &[]);
     let line = "audience_wrong: aud is \"other\"; the policy takes https://api.example.com (unverified)\n";
     assert!(foreign.out.contains(line), "{}", foreign.out);
-    let open = "unless key or signature, which were not checked, refuse it first: ask with --online\n";
+    let open = "unless the issuer, which was not asked, refuses it first: ask with --online\n";
     assert!(foreign.out.ends_with(open), "{}", foreign.out);
 
     // What is refused before the signature is decided all the same.

@@ -26,6 +26,7 @@ pub(crate) fn directory() -> tempfile::TempDir {
     file("other.crt", 0o644, &(authority() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
     file("token", 0o644, "a.token\n");
     file("hmac.key", 0o440, &("k".repeat(64) + "\n"));
+    file("introspection", 0o440, "secret\n");
     file("short.key", 0o440, &("k".repeat(31) + "\n"));
     file("open.key", 0o644, &"k".repeat(64));
     directory

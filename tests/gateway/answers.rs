@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Client, Http2};
 use crate::harness::gateway::Served;
+use crate::harness::introspection::{self, Introspection};
 use crate::harness::issuer::{self, Document, Issuer};
 use crate::harness::mint::Key;
 use crate::harness::upstream::{Reply, Upstream};
@@ -30,6 +31,7 @@ struct World {
     issuer: Issuer,
     _liar: Issuer,
     liar_url: String,
+    _endpoint: Introspection,
     upstream: Upstream,
     gateway: Served,
     key: Key,
@@ -42,6 +44,8 @@ impl World {
         let (issuer, liar, upstream) =
             (Issuer::start(&[key]).await, Issuer::start(&[key]).await, Upstream::start().await);
         liar.answer(Document::Keys, issuer::Answer::html());
+        let endpoint = Introspection::start().await;
+        endpoint.know("unanswered", introspection::Reply::status(500, "", ""));
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let toml = format!(
             r#"
@@ -52,6 +56,11 @@ issuer = "{}"
 algorithms = ["RS256"]
 [issuers.liar]
 issuer = "{}"
+[issuers.opaque]
+issuer = "https://opaque.example.com"
+required_for_ready = false
+jwks = {{ uri = "http://{nobody}" }}
+introspection = {{ endpoint = "{}", client_id = "gateway", auth_method = "none" }}
 [upstreams.api]
 url = "{}"
 timeout = "300ms"
@@ -73,6 +82,10 @@ path = "/liar"
 policy = {{ issuers = ["liar"], audience = ["{AUDIENCE}"] }}
 upstream = "api"
 [[routes]]
+path = "/opaque"
+policy = {{ issuers = ["opaque"], audience = ["{AUDIENCE}"] }}
+upstream = "api"
+[[routes]]
 path = "/open"
 policy = "public"
 upstream = "api"
@@ -84,6 +97,7 @@ upstream = "gone"
 "#,
             issuer.url(),
             liar.url(),
+            endpoint.url(),
             upstream.url(),
         );
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -91,7 +105,7 @@ upstream = "gone"
         let (clock, _hands) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
         let gateway = Served::start_with(&toml, clock, Pace { bytes: 100, within: Duration::from_millis(200) });
         let liar_url = liar.url();
-        Self { issuer, _liar: liar, liar_url, upstream, gateway, key, now }
+        Self { issuer, _liar: liar, liar_url, _endpoint: endpoint, upstream, gateway, key, now }
     }
 
     fn header(&self) -> Value {
@@ -154,6 +168,8 @@ upstream = "gone"
             // The default leeway is 30 s.
             Code::TokenExpired => claims(json!({ "exp": self.now - 30 })),
             Code::TokenNotYetValid => claims(json!({ "nbf": self.now + 31 })),
+            Code::TokenInactive => refused(get("/opaque", "authorization: Bearer inactive\r\n")),
+            Code::IntrospectionUnavailable => refused(get("/opaque", "authorization: Bearer unanswered\r\n")),
             Code::AudienceWrong => claims(json!({ "aud": "https://other.example.com" })),
             Code::ProofRequired => claims(json!({ "cnf": { "jkt": "x" } })),
             Code::ScopeInsufficient => claims(json!({ "scope": "read" })),
@@ -229,12 +245,14 @@ const TABLE: &[Row] = &[
     ("token_kind_unknown", 401, 16, "invalid_token", &[]),
     ("token_expired", 401, 16, "invalid_token", &[]),
     ("token_not_yet_valid", 401, 16, "invalid_token", &[]),
+    ("token_inactive", 401, 16, "invalid_token", &[]),
     ("audience_wrong", 401, 16, "invalid_token", &[]),
     ("proof_required", 401, 16, "invalid_token", &[]),
     ("scope_insufficient", 403, 7, "insufficient_scope", &[]),
     ("client_refused", 403, 7, "-", &[]),
     ("claim_insufficient", 403, 7, "-", &[]),
     ("keys_unavailable", 503, 14, "-", &[("retry-after", "10")]),
+    ("introspection_unavailable", 503, 14, "-", &[("retry-after", "1")]),
     ("overloaded", 503, 14, "-", OVERLOADED),
     ("upstream_unreachable", 502, 14, "-", &[]),
     ("upstream_malformed", 502, 14, "-", &[]),

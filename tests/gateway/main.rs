@@ -21,6 +21,7 @@ mod keys;
 mod kinds;
 mod metrics;
 mod oidc_provider;
+mod opaque;
 mod paths;
 mod policies;
 mod proven;

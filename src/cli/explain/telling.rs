@@ -232,7 +232,7 @@ impl Explanation {
             writeln!(f, "WWW-Authenticate: {challenge}")?;
         }
         if self.steps.is_open() {
-            writeln!(f, "unless key or signature, which were not checked, refuse it first: ask with --online")?;
+            writeln!(f, "unless the issuer, which was not asked, refuses it first: ask with --online")?;
         }
         let hidden = self.hidden();
         if !hidden.is_empty() {
@@ -243,4 +243,4 @@ impl Explanation {
 }
 
 /// The verdict where nothing refused, and the one step that proves the token was not taken.
-const UNDECIDED: &str = "not decided: the signature was not checked, all else would pass; ask with --online";
+const UNDECIDED: &str = "not decided: the issuer was not asked, and nothing else refuses; ask with --online";

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use super::introspection::introspection;
 use super::{certificates, keys, positive};
 use crate::config::fault::{Faults, Span};
 use crate::config::model::{Issuer, KeySource};
@@ -10,6 +11,7 @@ use crate::config::options;
 use crate::config::read::{At, Text};
 use crate::policy;
 use crate::policy::dialect::{AccessIf, Discriminator, Mark, Place, Words};
+use crate::policy::introspection::Trust;
 use crate::policy::issuer::Recognition;
 use crate::policy::jwt::Algorithm;
 
@@ -80,6 +82,7 @@ fn issuer(
     };
     let tls = raw.tls.value.as_ref();
     let authorities = tls.and_then(|tls| certificates::authorities(&tls.ca, directory, faults));
+    let introspection = introspection(raw, directory, faults);
     let own = raw.issuer.value.as_ref().map(|text| text.0.clone());
     let aliases = raw.aliases.value.iter().flatten().map(|at| at.value.0.clone());
     let source = Issuer {
@@ -94,6 +97,7 @@ fn issuer(
         cooldown: jwks.cooldown.value?,
         max_stale: jwks.max_stale.value?,
         snapshot: jwks.snapshot.value.as_ref().map(|path| directory.join(&path.0)),
+        introspection: introspection?,
     };
     let signer = policy::issuer::Issuer {
         name: name.to_owned(),
@@ -105,6 +109,10 @@ fn issuer(
         scope_claim: raw.scope_claim.value.as_ref().map(|text| text.0.clone()),
         known_clients: raw.known_clients.value.iter().flatten().map(|text| text.0.clone()).collect(),
         hmac_secret,
+        introspection: match &raw.introspection.value {
+            Some(raw) => Some(Trust { allow_untyped: raw.allow_untyped.value? }),
+            None => None,
+        },
     };
     Some((source, signer))
 }

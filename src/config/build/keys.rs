@@ -37,7 +37,7 @@ pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         only_fetched(jwks, "file", &jwks.file.span, faults);
         return key_file(&directory.join(&jwks.file.value.as_ref()?.0), &jwks.file.span, faults);
     }
-    let source = fetched(raw, jwks, allow_http, faults);
+    let source = fetched(raw, jwks, faults);
     if let Some(path) = &jwks.bearer_file.value {
         bearer_file(&directory.join(&path.0), &jwks.bearer_file.span, source.as_ref(), faults);
     }
@@ -45,23 +45,27 @@ pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
 }
 
 /// What is asked over the network.
-fn fetched(raw: &Issuer, jwks: &Jwks, allow_http: bool, faults: &mut Faults) -> Option<KeySource> {
+fn fetched(raw: &Issuer, jwks: &Jwks, faults: &mut Faults) -> Option<KeySource> {
     if jwks.uri.written {
         return jwks.uri.value.clone().map(KeySource::Uri);
     }
+    let help = "say where its keys are: `discovery_url = \"https://...\"`, or `jwks = { uri = \"https://...\" }`";
+    discovery_of(raw, "keys", help, faults).map(KeySource::Discovery)
+}
+
+/// Where the issuer's discovery document is, from which `what` shall be learned.
+pub(super) fn discovery_of(raw: &Issuer, what: &str, help: &str, faults: &mut Faults) -> Option<Url> {
     if raw.discovery_url.written {
-        return raw.discovery_url.value.clone().map(KeySource::Discovery);
+        return raw.discovery_url.value.clone();
     }
     let url = discovery(&raw.issuer.value.as_ref()?.0);
     match &url {
-        Some(url) => encrypted(url, &raw.issuer.span, "issuer", allow_http, faults),
+        Some(url) => encrypted(url, &raw.issuer.span, "issuer", raw.allow_http.value?, faults),
         None => {
-            let help =
-                "say where its keys are: `discovery_url = \"https://...\"`, or `jwks = { uri = \"https://...\" }`";
-            faults.fault(&raw.issuer.span, "the issuer is not a URL whose keys could be discovered", help);
+            faults.fault(&raw.issuer.span, format!("the issuer is not a URL whose {what} could be discovered"), help);
         }
     }
-    url.map(KeySource::Discovery)
+    url
 }
 
 /// The secret of an issuer that signs with one; public keys beside it are a fault.
@@ -177,8 +181,8 @@ pub(in crate::config) fn discovery(issuer: &str) -> Option<Url> {
     Url::parse(&format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))).ok()
 }
 
-/// Plain http may be read and changed on its way: keys that came so prove nothing.
-fn encrypted(url: &Url, span: &Span, name: &str, allow_http: bool, faults: &mut Faults) {
+/// Plain http may be read and changed on its way: keys and answers that came so prove nothing.
+pub(super) fn encrypted(url: &Url, span: &Span, name: &str, allow_http: bool, faults: &mut Faults) {
     if url.scheme() == "https" || allow_http || is_loopback(url) {
         return;
     }

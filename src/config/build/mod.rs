@@ -4,8 +4,10 @@
 //! assembles its part, or `None` where a piece is missing.
 
 mod certificates;
+mod client;
 mod cross_origin;
 mod files;
+mod introspection;
 mod issuers;
 pub(super) mod keys;
 mod paths;

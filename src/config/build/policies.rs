@@ -50,6 +50,7 @@ pub(super) fn policy(
             fits(raw, span, &name.value, issuer, faults);
         }
     }
+    one_introspecting("policy", trusted.iter().flatten(), issuers, span, faults);
     let values = |field: &Field<Vec<At<Text>>>| field.value.iter().flatten().map(|at| at.value.0.clone()).collect();
     Some(Arc::new(Policy {
         name: name.to_owned(),
@@ -62,6 +63,24 @@ pub(super) fn policy(
         anonymous: raw.anonymous.value?,
         mode: raw.mode.value?,
     }))
+}
+
+/// An opaque token does not say whose it is, and must not be shown to anybody else: at most one issuer is asked.
+pub(super) fn one_introspecting<'i>(
+    what: &str,
+    trusted: impl Iterator<Item = &'i IssuerId>,
+    issuers: &[Raw],
+    span: &Span,
+    faults: &mut Faults,
+) {
+    let mut asked = trusted.filter_map(|id| issuers.get(id.0)).filter(|(_, raw)| !raw.introspection.is_absent());
+    let (Some((first, one)), Some((second, other))) = (asked.next(), asked.next()) else { return };
+    let fault = format!("the {what} takes opaque tokens of `{}` and of `{}`", first.value, second.value);
+    let help =
+        "an opaque token does not say whose it is, and would be shown to the wrong one: use a route for each issuer";
+    let problem = faults.fault(span, fault, help);
+    problem.also(&one.introspection.span, "one is asked here");
+    problem.also(&other.introspection.span, "the other here");
 }
 
 fn trusted(raw: &options::Policy, span: &Span, issuers: &[Raw], faults: &mut Faults) -> Option<Vec<IssuerId>> {

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::cross_origin::cross_origin;
 use super::issuers::Raw;
 use super::paths::{encoded_slashes, stripped};
-use super::policies::policy;
+use super::policies::{one_introspecting, policy};
 use super::repeated;
 use super::upstreams::Upstreams;
 use crate::config::declare::Field;
@@ -126,17 +126,23 @@ fn access(route: &str, raw: &options::Route, around: &Surroundings<'_>, faults: 
     let policies = match raw.policy.value.as_ref()? {
         PolicyChoice::Public => return Some(Access::Public),
         PolicyChoice::Inline(inline, span) => {
-            policy(route, inline, span, around.issuers, faults).map(|policy| vec![policy])
+            policy(route, inline, span, around.issuers, faults).map(|policy| Policies::new(vec![policy]))
         }
         PolicyChoice::Named(names) => {
             let spans: Vec<_> = names.iter().map(|at| (&at.value, &at.span)).collect();
             repeated(&spans, ToString::to_string, faults);
             // Each name is looked at, also after one that is wrong.
             let found: Vec<_> = names.iter().map(|name| named(name, around, faults)).collect();
-            found.into_iter().collect()
+            let policies = found.into_iter().collect::<Option<Vec<_>>>().map(Policies::new)?;
+            // What is wrong with one policy alone was reported there.
+            if policies.all().len() > 1 {
+                let issuers = policies.issuers().iter();
+                one_introspecting("route", issuers, around.issuers, &raw.policy.span, faults);
+            }
+            Some(policies)
         }
     };
-    policies.map(|policies| Access::Policies(Policies::new(policies)))
+    policies.map(Access::Policies)
 }
 
 /// The policy of that name; `None` also where it has faults, which were reported.

@@ -16,8 +16,8 @@ use super::schema::{self, Schema};
 
 pub(super) use self::forms::{NAME_HELP, Origin, Text, is_name};
 pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, PolicyChoice};
+pub(super) use self::words::{AuthMethod, DialectName, EncodedSlash, PreflightRule};
 pub use self::words::{Authorization, HostField, LogFormat, LogLevel, RefusalLog};
-pub(super) use self::words::{DialectName, EncodedSlash, PreflightRule};
 
 /// A value with its place, where a later step may have to point at it.
 #[derive(Debug)]

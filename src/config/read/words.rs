@@ -69,6 +69,18 @@ choices! {
         Sample = "sample",
     }
 
+    /// How a client proves to an issuer who it is (OpenID Connect Core section 9).
+    pub(in crate::config) enum AuthMethod {
+        /// Id and secret in the `Authorization` header (RFC 6749 section 2.3.1).
+        ClientSecretBasic = "client_secret_basic",
+        /// Id and secret in the body (RFC 6749 section 2.3.1).
+        ClientSecretPost = "client_secret_post",
+        /// A JWT signed with the client's own key (RFC 7523 section 2.2).
+        PrivateKeyJwt = "private_key_jwt",
+        /// The id alone.
+        None = "none",
+    }
+
     /// What becomes of the `Authorization` header of a permitted request.
     pub enum Authorization {
         /// It goes to the upstream.

@@ -1,17 +1,12 @@
-//! What is believed of an issuer's discovery document (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3).
+//! Where an issuer's discovery document says that its keys are.
 //!
-//! 1. Its `issuer` is the configured one, byte for byte (RFC 8414 section 3.3): the first spelling, never an alias.
-//! 2. The `jwks_uri` that is learned is trusted less than what the operator wrote: it has the issuer's scheme, no user
-//!    info, and does not lead to this machine's own network.
-//! 3. Where the issuer is asked with a token, the `jwks_uri` is of the document's own origin (RFC 6454): a document must
-//!    not be able to send that token elsewhere.
+//! What of such a document is believed is said in [`crate::remote::discovery`]. Beyond that, where the issuer is asked with a
+//! token, the `jwks_uri` is of the document's own origin (RFC 6454): a document must not be able to send that token elsewhere.
 
-use url::{Host, Url};
+use url::Url;
 
 use super::fault::Fault;
-use crate::policy::json::{Json, Object};
-use crate::policy::reject::Quoted;
-use crate::remote::http::is_machine_local;
+use crate::remote::discovery::{self, Document};
 
 /// The address of the key set of `issuer`, from the document that was served at `asked`.
 ///
@@ -19,33 +14,7 @@ use crate::remote::http::is_machine_local;
 ///
 /// Why the document, or the address, is not believed.
 pub(super) fn jwks_uri(issuer: &str, asked: &Url, with_token: bool, document: &[u8]) -> Result<Url, Fault> {
-    let document = Object::parse_strict(document)
-        .map_err(|why| if is_html(document) { Fault::Html } else { Fault::Document(why) })?;
-    let text = |name| document.get(name).and_then(Json::as_str);
-    let found = text("issuer").ok_or(Fault::Document("has no string `issuer`"))?;
-    if found != issuer {
-        return Err(Fault::Issuer(Quoted::from(found)));
-    }
-    let uri = text("jwks_uri").ok_or(Fault::Document("has no string `jwks_uri`"))?;
-    let uri = Url::parse(uri).map_err(|_| Fault::Learned("is no address"))?;
-    // Some issuers (Google) go by a name without a scheme; then the document's own address stands for it.
-    let issuer = Url::parse(issuer).ok().filter(Url::has_host);
-    if uri.scheme() != issuer.as_ref().unwrap_or(asked).scheme() {
-        return Err(Fault::Learned("has another scheme than the issuer"));
-    }
-    if !uri.username().is_empty() || uri.password().is_some() {
-        return Err(Fault::Learned("holds user info"));
-    }
-    let machine_local = match uri.host() {
-        Some(Host::Ipv4(ip)) => is_machine_local(ip.into()),
-        Some(Host::Ipv6(ip)) => is_machine_local(ip.into()),
-        // Where a name leads is judged when it is resolved.
-        Some(Host::Domain(_)) => false,
-        None => return Err(Fault::Learned("has no host")),
-    };
-    if machine_local {
-        return Err(Fault::Learned("is link-local or a metadata address"));
-    }
+    let uri = Document::read(issuer, asked, document)?.address("jwks_uri")?;
     if with_token && uri.origin() != asked.origin() {
         return Err(Fault::Learned(
             "is of another origin than the document, and the token of `bearer_file` stays here",
@@ -54,9 +23,16 @@ pub(super) fn jwks_uri(issuer: &str, asked: &Url, with_token: bool, document: &[
     Ok(uri)
 }
 
-/// Whether what should be JSON begins like a page.
-pub(super) fn is_html(bytes: &[u8]) -> bool {
-    bytes.trim_ascii_start().starts_with(b"<")
+impl From<discovery::Fault> for Fault {
+    fn from(fault: discovery::Fault) -> Self {
+        match fault {
+            discovery::Fault::Fetch(error) => Self::Fetch(error),
+            discovery::Fault::Html => Self::Html,
+            discovery::Fault::Document(why) => Self::Document(why),
+            discovery::Fault::Issuer(found) => Self::Issuer(found),
+            discovery::Fault::Learned { why, .. } => Self::Learned(why),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +85,7 @@ mod tests {
                 Err(Fault::Document("repeats a member name")),
             ),
             (format!(r#"{{"issuer":["https://a.example/"],{uri}}}"#), Err(Fault::Document("has no string `issuer`"))),
-            (r#"{"issuer":"https://a.example/"}"#.to_owned(), Err(Fault::Document("has no string `jwks_uri`"))),
+            (r#"{"issuer":"https://a.example/"}"#.to_owned(), Err(Fault::Learned("is missing, or no string"))),
             (
                 format!(r#"{{"issuer":"https://a.example/",{uri},"x":{deep}}}"#),
                 Err(Fault::Document("is nested too deeply")),

@@ -87,7 +87,7 @@ impl KeysError {
             Fault::Fetch(FetchError::Unreachable(_) | FetchError::Interrupted(_)) => FetchResult::Unreachable,
             Fault::Fetch(FetchError::Timeout) => FetchResult::Timeout,
             Fault::Fetch(FetchError::Redirected(_) | FetchError::Status(_)) => FetchResult::Status,
-            Fault::Fetch(FetchError::TooLarge) | Fault::FileTooLarge => FetchResult::TooLarge,
+            Fault::Fetch(FetchError::TooLarge(_)) | Fault::FileTooLarge => FetchResult::TooLarge,
             Fault::Fetch(FetchError::Refused(_)) | Fault::Learned(_) => FetchResult::Refused,
             Fault::File(_) | Fault::Bearer(_) => FetchResult::File,
             Fault::Html | Fault::Document(_) | Fault::Set(_) => FetchResult::Malformed,

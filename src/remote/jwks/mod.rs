@@ -44,8 +44,9 @@ use self::snapshot::{Snapshot, Writer};
 use self::source::KeySource;
 use super::clock::{Clock, Elapsed};
 use super::http::Client;
-use crate::policy::issuer::IssuerId;
+use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwk::JwkSet;
+use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
 use crate::policy::reject::Reject;
 use crate::telemetry::labels::{FetchResult, FetchTrigger};
 
@@ -167,6 +168,31 @@ impl KeySets {
             Ok(None) | Err(Elapsed) => {
                 Err(shelf.unavailable("its key set is still being fetched".to_owned(), PATIENCE))
             }
+        }
+    }
+
+    /// Finds the key of a token of this issuer, and checks the signature with it.
+    ///
+    /// # Errors
+    ///
+    /// `keys_unavailable`, `key_unknown`, `algorithm_refused` or `signature_invalid`.
+    pub async fn verify(
+        &self,
+        (id, issuer): (IssuerId, &Issuer),
+        jwt: UnverifiedJwt<'_>,
+    ) -> Result<SignedClaims, Reject> {
+        if let Some(secret) = &issuer.hmac_secret {
+            return jwt.verify(issuer, &[secret.key()]);
+        }
+        if let Some(set) = self.current(id)
+            && let Some(candidates) = issuer.keys(&set, jwt.contents())?
+        {
+            return jwt.verify(issuer, &candidates);
+        }
+        let set = self.refetch(id).await?;
+        match issuer.keys(&set, jwt.contents())? {
+            Some(candidates) => jwt.verify(issuer, &candidates),
+            None => Err(issuer.key_unknown(jwt.contents(), "its key set has no such key")),
         }
     }
 

@@ -15,12 +15,13 @@ use http::HeaderValue;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
-use super::discovery::{is_html, jwks_uri};
+use super::discovery::jwks_uri;
 use super::fault::{Fault, KeysError};
 use crate::config::{Authorities, Digest};
 use crate::policy::credential;
 use crate::policy::jwk::JwkSet;
 use crate::remote::clock::{Clock, Elapsed, Monotonic};
+use crate::remote::discovery::is_html;
 use crate::remote::http::{BODY_LIMIT, Client, Document, FetchError, PlainHttp};
 
 /// One issuer's keys: where they are, and for how long they are good. Equal ones can share what was fetched.

@@ -68,6 +68,7 @@ fn no_public_key_is_ever_a_secret() {
         scope_claim: None,
         known_clients: Vec::new(),
         hmac_secret: None,
+        introspection: None,
     };
     let mut tried = 0;
     for key in Family::ALL.map(|family| Key::new(family, family.algorithm())) {

@@ -278,6 +278,7 @@ mod tests {
             scope_claim: None,
             known_clients: Vec::new(),
             hmac_secret: None,
+            introspection: None,
         };
         let token = UnverifiedJwt::parse(token).map_err(|reject| reject.code())?;
         token.verify(&issuer, keys).map(|_| ()).map_err(|reject| reject.code())

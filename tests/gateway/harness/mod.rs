@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod client;
 pub mod frames;
 pub mod gateway;
+pub mod introspection;
 pub mod issuer;
 pub mod log;
 pub mod mint;
