@@ -29,7 +29,9 @@ pub enum Fault {
     Document(&'static str),
     /// The document is another issuer's.
     Issuer(Quoted),
-    /// It has no such address, or one that may not be asked.
+    /// It has no such address.
+    Missing(&'static str),
+    /// It has one that may not be asked.
     Learned {
         /// The member that holds it.
         member: &'static str,
@@ -45,6 +47,7 @@ impl fmt::Display for Fault {
             Self::Html => f.write_str("the answer is an HTML page, not JSON"),
             Self::Document(why) => write!(f, "the discovery document {why}"),
             Self::Issuer(found) => write!(f, "the discovery document is of the issuer {found}"),
+            Self::Missing(member) => write!(f, "the discovery document has no string `{member}`"),
             Self::Learned { member, why } => write!(f, "the `{member}` of the discovery document {why}"),
         }
     }
@@ -62,7 +65,9 @@ impl Fault {
             Self::Issuer(_) => {
                 "set `issuer` to the document's own spelling, every byte, if that is the issuer you trust"
             }
-            Self::Learned { .. } => "if there is such an endpoint all the same, give its address in the configuration",
+            Self::Missing(_) | Self::Learned { .. } => {
+                "if there is such an endpoint all the same, give its address in the configuration"
+            }
         }
     }
 }
@@ -101,7 +106,7 @@ impl Document {
     /// There is none, or it may not be asked.
     pub fn address(&self, member: &'static str) -> Result<Url, Fault> {
         let fault = |why| Fault::Learned { member, why };
-        let text = self.object.get(member).and_then(Json::as_str).ok_or(fault("is missing, or no string"))?;
+        let text = self.object.get(member).and_then(Json::as_str).ok_or(Fault::Missing(member))?;
         let url = Url::parse(text).map_err(|_| fault("is no address"))?;
         if url.scheme() != self.scheme {
             return Err(fault("has another scheme than the issuer"));

@@ -165,7 +165,7 @@ async fn explain_asks_the_issuer_for_its_keys() {
         (key.token(&claims), true, 0, "\npermitted\n"),
         (evil.named("a").token(&claims), true, 1, "\nrefused: 401 signature_invalid\n"),
         (evil.token(&claims), true, 1, "\nrefused: 401 key_unknown\n"),
-        (key.token(&claims), false, 1, "\nnot decided: the signature was not checked"),
+        (key.token(&claims), false, 1, "\nnot decided: the issuer was not asked"),
     ] {
         let (token, config) = (files.write("token", &token), config.clone());
         let explain = move || {

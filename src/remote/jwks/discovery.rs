@@ -30,6 +30,7 @@ impl From<discovery::Fault> for Fault {
             discovery::Fault::Html => Self::Html,
             discovery::Fault::Document(why) => Self::Document(why),
             discovery::Fault::Issuer(found) => Self::Issuer(found),
+            discovery::Fault::Missing(_) => Self::Document("has no string `jwks_uri`"),
             discovery::Fault::Learned { why, .. } => Self::Learned(why),
         }
     }
@@ -85,7 +86,7 @@ mod tests {
                 Err(Fault::Document("repeats a member name")),
             ),
             (format!(r#"{{"issuer":["https://a.example/"],{uri}}}"#), Err(Fault::Document("has no string `issuer`"))),
-            (r#"{"issuer":"https://a.example/"}"#.to_owned(), Err(Fault::Learned("is missing, or no string"))),
+            (r#"{"issuer":"https://a.example/"}"#.to_owned(), Err(Fault::Document("has no string `jwks_uri`"))),
             (
                 format!(r#"{{"issuer":"https://a.example/",{uri},"x":{deep}}}"#),
                 Err(Fault::Document("is nested too deeply")),

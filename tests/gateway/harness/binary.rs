@@ -130,6 +130,14 @@ impl Binary {
         Some(line.parse().unwrap())
     }
 
+    /// Returns once that sample has this value. What is counted at a connection's end is counted a moment after its client has
+    /// seen that end.
+    pub async fn counted(&self, series: &str, value: f64) {
+        let sampled = async { while self.sample(series).await != Some(value) {} };
+        let counted = tokio::time::timeout(PATIENCE, sampled).await;
+        assert!(counted.is_ok(), "{series} is {:?}, not {value}", self.sample(series).await);
+    }
+
     /// Sends SIGTERM and waits for the end: how it ended, and all that it wrote.
     pub fn terminate(self) -> (ExitStatus, String) {
         self.signal();
