@@ -20,6 +20,9 @@ const apis = new Map([
   ['https://another.api.example', 'RS256'],
 ]);
 
+// The API whose tokens are opaque: who gets one asks the provider about it (RFC 7662).
+const opaqueApi = 'https://opaque.api.example';
+
 const scopes = ['read:orders', 'write:orders'];
 
 function key(kid, alg, type, options) {
@@ -45,6 +48,14 @@ const clients = [
     scope: scopes.join(' '),
   },
   {
+    client_id: 'gateway',
+    client_secret: 'the: secret of %gateway',
+    grant_types: [],
+    response_types: [],
+    redirect_uris: [],
+    token_endpoint_auth_method: 'client_secret_basic',
+  },
+  {
     client_id: 'web',
     application_type: 'native',
     grant_types: ['authorization_code', 'refresh_token'],
@@ -61,20 +72,23 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const provider = new Provider(issuer, {
   clients,
-  clientAuthMethods: ['client_secret_post', 'none'],
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
   cookies: { keys: ['signs the cookies of this one run'] },
   enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
   features: {
     clientCredentials: { enabled: true },
     dPoP: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => undefined,
       getResourceServerInfo: (_ctx, resource) => ({
         audience: resource,
         scope: scopes.join(' '),
-        accessTokenFormat: 'jwt',
-        jwt: { sign: { alg: apis.get(resource) } },
+        ...(resource === opaqueApi
+          ? { accessTokenFormat: 'opaque' }
+          : { accessTokenFormat: 'jwt', jwt: { sign: { alg: apis.get(resource) } } }),
       }),
     },
   },

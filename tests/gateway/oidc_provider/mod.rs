@@ -3,6 +3,7 @@
 //! `tests/run` installs the provider (npm `oidc-provider`) from the lockfile in `tests/oidc-provider`.
 
 mod browser;
+mod opaque;
 mod provider;
 
 use std::time::{SystemTime, UNIX_EPOCH};

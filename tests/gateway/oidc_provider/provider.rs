@@ -114,6 +114,14 @@ impl Provider {
         self.token(&grant, &[]).await
     }
 
+    /// Revokes a token of the client `machine` (RFC 7009).
+    pub async fn revoke(&self, token: &str) {
+        let endpoint = Url::parse(&format!("{}/token/revocation", self.issuer)).unwrap();
+        let fields = [("token", token), ("client_id", "machine"), ("client_secret", "the secret of machine")];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        assert_eq!(Browser::default().post(&endpoint, &[], body).await.status, 200);
+    }
+
     /// From the authorization endpoint over the provider's own pages to the client's callback.
     async fn through_the_pages(&self, start: Url) -> Url {
         let mut browser = Browser::default();
