@@ -1,8 +1,9 @@
 //! The command line: what was asked, and the exit code it ends with.
 //!
 //! 0: done (`explain`: permitted; `inspect`: the signature holds; `demo --check`: every outcome as it should be).
-//! 1: failed (`explain`: refused; `check --online`: an issuer will not do). 2: wrong usage or configuration. Reports go to standard output, messages to standard
-//! error. Arguments are seen by every process of the machine, so a token among them is refused and not repeated.
+//! 1: failed (`explain`: refused; `check --online`: an issuer will not do). 2: wrong usage or configuration. Reports go to
+//! standard output, messages to standard error. Arguments are seen by every process of the machine, so a token among them
+//! is refused and not repeated.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
