@@ -6,19 +6,16 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, Request, Uri};
 
 use self::telling::{Explanation, Standing, Steps};
-use super::ExplainArguments;
+use super::{ExplainArguments, asking};
 use crate::config::Config;
-use crate::gateway::{introspection_source, key_source};
 use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::credential::Credential;
 use crate::policy::decision::{AFTER_SIGNATURE, AnswerCase, BEFORE_KEY, BY_ANSWER, BY_POLICY, PolicyCase, TokenCase};
-use crate::policy::introspection::Answer;
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt::{self, Contents, UnverifiedJwt};
 use crate::policy::kind::{self, TokenKind};
@@ -28,10 +25,8 @@ use crate::policy::reject::{Quoted, Reject, Step};
 use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
 use crate::remote::clock::Clock;
-use crate::remote::http::Client;
-use crate::remote::introspect::{Introspector, Judge};
-use crate::remote::jwks::source::{KeySource, Origin};
-use crate::remote::jwks::{Fetching, KeySets};
+use crate::remote::jwks::KeySets;
+use crate::remote::jwks::source::Origin;
 
 mod telling;
 
@@ -215,7 +210,8 @@ impl Explanation {
             self.steps.skipped(Step::Introspection, OFFLINE_OPAQUE);
             return Ok(self);
         }
-        let answer = match ask(config, id, token).await? {
+        let asked = asking::introspect(config, id, token, &asking::fetching()?).await;
+        let answer = match asked.ok_or("the issuer is not asked about tokens")? {
             Ok(answer) => answer,
             Err(reject) => return Ok(self.ending(Step::Introspection, reject)),
         };
@@ -362,39 +358,12 @@ const OFFLINE: &str = "the issuer is asked for its keys only with --online";
 /// Why an opaque token is not judged.
 const OFFLINE_OPAQUE: &str = "the issuer is asked about the token only with --online";
 
-/// What the issuer answers about a token, as `run` asks it.
-async fn ask(config: &Config, id: IssuerId, token: &str) -> Result<Result<Arc<Answer>, Reject>, String> {
-    let source = introspection_source(config, id).ok_or("the issuer is not asked about tokens")?;
-    let fetching = fetching()?;
-    let keys = Arc::new(key_sets_of(key_source(config, id), id, &fetching));
-    let judge = Judge { issuer: id, rules: Arc::clone(&config.rules), keys };
-    let Fetching { client, clock, handle, .. } = &fetching;
-    let introspector = Introspector::new(source, judge, client, clock, handle, Arc::new(|_| {}), std::iter::empty());
-    Ok(introspector.ask(token).await)
-}
-
-/// Sources stand by issuer; the others need not be asked.
-fn key_sets_of(source: Option<KeySource>, id: IssuerId, fetching: &Fetching) -> KeySets {
-    let others = std::iter::repeat_with(|| None).take(id.0);
-    KeySets::start(others.chain([source]).collect(), fetching, None)
-}
-
-fn fetching() -> Result<Fetching, String> {
-    let clock = Clock::system();
-    let client = Client::new(clock.clone())?;
-    Ok(Fetching { handle: tokio::runtime::Handle::current(), clock, client, observer: Arc::new(|_| {}) })
-}
-
 /// The keys of one issuer: from its file, or from the issuer itself; none where that would have to be asked and may not.
 fn key_sets(config: &Config, id: IssuerId, issuer: &Issuer, online: bool) -> Result<Option<KeySets>, String> {
-    // A look must not leave a trace: the snapshot is the gateway's.
-    let source = key_source(config, id).map(|source| KeySource { snapshot: None, ..source });
-    let at_hand = source.as_ref().map_or(issuer.hmac_secret.is_some(), |source| match source.origin {
-        Origin::File(_) => true,
-        Origin::Discovery(_) | Origin::Uri(_) => online,
-    });
-    if !at_hand {
-        return Ok(None);
-    }
-    Ok(Some(key_sets_of(source, id, &fetching()?)))
+    let at_hand = match asking::key_source(config, id).map(|source| source.origin) {
+        None => issuer.hmac_secret.is_some(),
+        Some(Origin::File(_)) => true,
+        Some(Origin::Discovery(_) | Origin::Uri(_)) => online,
+    };
+    at_hand.then(|| Ok(asking::key_sets(config, id, &asking::fetching()?))).transpose()
 }

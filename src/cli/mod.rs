@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::inspect::InspectArguments;
 
+mod asking;
 pub mod check;
 pub mod demo;
 pub mod explain;

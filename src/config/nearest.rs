@@ -71,6 +71,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("token_endpoint", "endpoints.token"),
     ("end_session_endpoint", "endpoints.end_session"),
     ("revocation_endpoint", "endpoints.revocation"),
+    ("introspection_endpoint", "introspection.endpoint"),
+    ("introspection_url", "introspection.endpoint"),
+    ("client_auth_method", "auth_method"),
+    ("token_endpoint_auth_method", "auth_method"),
     ("ca", "tls.ca"),
     ("ca_file", "tls.ca"),
     // What they must say

@@ -6,6 +6,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::harness::introspection::{Introspection, Reply};
 use crate::harness::issuer::{Answer, Document, Issuer};
 use crate::harness::mint::{Key, jwk_set};
 use crate::{Done, Files, bearward, text};
@@ -135,6 +136,38 @@ async fn the_clocks_are_compared() {
         assert!((240..=360).contains(&seconds.parse::<u32>().unwrap()), "{line}");
         assert_eq!(rest, format!(" s {told} ours, more than `leeway` (30 s)"));
     }
+}
+
+/// Where the issuer is asked about opaque tokens, it must know us, and not call a made-up token active.
+#[tokio::test]
+async fn the_introspection_endpoint_is_asked_too() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let mut endpoint = Introspection::start().await;
+    let lines = format!(
+        "{}\nintrospection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\" }}",
+        named(&issuer),
+        endpoint.url()
+    );
+    let inactive = Reply::json(&json!({ "active": false }));
+    for (reply, code, told) in [
+        (inactive.clone(), 0, "  ok    opaque     the introspection endpoint answers us\n"),
+        (Reply::status(401, "", ""), 1, "  FAIL  opaque     issuer main: "),
+        (Reply::body("text/html", "<html>"), 1, "  FAIL  opaque     issuer main: "),
+        (
+            Reply::json(&json!({ "active": true })),
+            1,
+            "  FAIL  opaque     the introspection endpoint calls a token active that we made up\n",
+        ),
+    ] {
+        endpoint.otherwise(reply);
+        let done = check(&lines, &[]).await;
+        assert_eq!((done.code, done.err.as_str()), (code, ""), "{done:?}");
+        assert!(asked(&done).contains(told), "{told}\n{}", done.out);
+        assert_eq!(asked(&done).contains("cure: "), code == 1);
+    }
+    assert_eq!(endpoint.asked()[0].field("token"), Some("made-up-by-bearward-check"));
+    endpoint.down().await;
+    assert_eq!(check(&lines, &[]).await.code, 1);
 }
 
 /// Of a wrong file nobody is asked, and its code stays 2.

@@ -2,23 +2,27 @@
 //!
 //! The keys are fetched by the very code that `run` fetches them with, so what it refuses is refused here: an issuer
 //! that cannot be reached, a document of another issuer, a set without a usable key. Beyond that it is seen whether the
-//! keys are for the configured algorithms, and whether the clocks agree.
+//! keys are for the configured algorithms, whether the clocks agree, and, where the issuer is asked about opaque tokens,
+//! whether it answers us: about a token that we made up, which must not be active.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use crate::cli::asking;
 use crate::config::Config;
-use crate::gateway::key_source;
+use crate::policy::introspection::Answer;
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwk::JwkSet;
 use crate::policy::jwt::Algorithm;
+use crate::policy::reject::Reject;
 use crate::remote::clock::Clock;
 use crate::remote::http::Client;
-use crate::remote::jwks::PATIENCE;
 use crate::remote::jwks::source::{KeySource, Origin};
+use crate::remote::jwks::{Fetching, PATIENCE};
 
 /// What became of asking one issuer.
 #[derive(Debug, Serialize)]
@@ -63,17 +67,40 @@ pub(super) fn ask(config: &Config) -> Result<Vec<Asked>, String> {
         .enable_all()
         .build()
         .map_err(|why| format!("cannot start a runtime: {why}"))?;
-    let clock = Clock::system();
-    let client = Client::new(clock.clone())?;
-    let issuers = config.rules.issuers.iter().enumerate();
-    let asked = issuers.map(async |(index, issuer)| Asked {
-        issuer: issuer.name.clone(),
-        findings: match key_source(config, IssuerId(index)) {
-            Some(source) => keys(&source, issuer, &client, &clock).await,
-            None => vec![Finding::good("keys", "none are fetched: it signs with its secret")],
-        },
-    });
-    Ok(runtime.block_on(join_all(asked)))
+    runtime.block_on(async {
+        let fetching = asking::fetching()?;
+        let issuers = config.rules.issuers.iter().enumerate();
+        let asked = issuers.map(async |(index, issuer)| Asked {
+            issuer: issuer.name.clone(),
+            findings: findings(config, IssuerId(index), issuer, &fetching).await,
+        });
+        Ok(join_all(asked).await)
+    })
+}
+
+async fn findings(config: &Config, id: IssuerId, issuer: &Issuer, fetching: &Fetching) -> Vec<Finding> {
+    let mut findings = match asking::key_source(config, id) {
+        Some(source) => keys(&source, issuer, &fetching.client, &fetching.clock).await,
+        None => vec![Finding::good("keys", "none are fetched: it signs with its secret")],
+    };
+    findings.extend(asking::introspect(config, id, MADE_UP, fetching).await.map(introspection));
+    findings
+}
+
+/// No issuer made this token.
+const MADE_UP: &str = "made-up-by-bearward-check";
+
+fn introspection(answer: Result<Arc<Answer>, Reject>) -> Finding {
+    const ABOUT: &str = "opaque";
+    match answer {
+        Ok(answer) if answer.is_active() => Finding::bad(
+            ABOUT,
+            "the introspection endpoint calls a token active that we made up",
+            "see what is at this endpoint: whoever asks it would let everybody in",
+        ),
+        Ok(_) => Finding::good(ABOUT, "the introspection endpoint answers us"),
+        Err(reject) => Finding::bad(ABOUT, reject.cause(), reject.help()),
+    }
 }
 
 async fn keys(source: &KeySource, issuer: &Issuer, client: &Client, clock: &Clock) -> Vec<Finding> {

@@ -41,8 +41,7 @@ fn opaque(token: &str) -> String {
     format!("it is opaque: {} characters of which only its issuer knows what they mean", token.chars().count())
 }
 
-const OPAQUE_CURE: &str =
-    "ask its issuer (RFC 7662), or get a token with the API as its audience: many issuers then send a JWT";
+const OPAQUE_CURE: &str = "let the gateway ask its issuer (`introspection`), or get a token with the API as audience: many issuers then send a JWT";
 
 /// What is wrong with the parts of a JWT, with the members that it repeats.
 fn broken(parts: &[&str], reject: &Reject) -> Why {
