@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bearward::cli::check;
-use bearward::config::{Authorization, Config, Endpoints, KeySource, LogFormat, LogLevel, RefusalLog, example};
+use bearward::config::{
+    Authorization, ClientCertificateMode, Config, Endpoints, KeySource, LogFormat, LogLevel, RefusalLog, example,
+};
 use bearward::policy::issuer::IssuerId;
 use bearward::policy::route::Access;
 
@@ -116,7 +118,7 @@ fn example_lines() -> Vec<(String, bool)> {
 }
 
 /// Options that need others beside them, or stand instead of them.
-const NOT_ALONE: &[&str] = &["hmac_secret", "private_key", "kid =", "alg ="];
+const NOT_ALONE: &[&str] = &["hmac_secret", "private_key", "kid =", "alg =", "client_certificates"];
 
 #[test]
 fn each_option_of_the_example_can_be_switched_on() {
@@ -156,6 +158,9 @@ fn what_the_file_says_is_in_the_model() {
     let text = r#"
         [server]
         listen = ["127.0.0.1:1", "[::1]:2"]
+        tls = [{ certificate = "second.crt", private_key = "second.key" }, { certificate = "tls.crt", private_key = "tls.key" }]
+        client_certificates = { ca = "ca.crt", mode = "required" }
+        proxy_protocol = true
         trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
         workers = 3
         drain = { delay = "1s", timeout = "2m" }
@@ -207,6 +212,16 @@ fn what_the_file_says_is_in_the_model() {
     let server = &config.server;
     assert_eq!(server.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
     assert_eq!(server.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "192.0.2.7/32".parse().unwrap()]);
+    assert!(server.proxy_protocol);
+    let tls = server.tls.as_ref().unwrap();
+    let files: Vec<_> = tls.certificates.iter().map(|certificate| certificate.file.as_str()).collect();
+    assert_eq!(files, ["second.crt", "tls.crt"]);
+    let facts = tls.certificates[1].pair.facts();
+    assert_eq!(facts.hosts, ["shop.example.com", "*.shop.example.com", "192.0.2.7", "2001:db8::7"]);
+    let since_1970 = facts.not_after.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(since_1970, seconds(32_503_680_000), "the first moment of the year 3000");
+    let clients = tls.clients.as_ref().unwrap();
+    assert_eq!((clients.mode, clients.authorities.certificates().len()), (ClientCertificateMode::Required, 1));
     assert_eq!(server.workers, 3);
     assert_eq!((server.drain.delay, server.drain.timeout), (seconds(1), seconds(120)));
     let limits = server.limits;

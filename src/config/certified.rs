@@ -9,6 +9,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
+use super::facts::Facts;
+
 /// A certificate, those between it and an authority, and its private key.
 ///
 /// The key is seen to be that of the certificate. Two are equal where every byte of them is. Clones share it.
@@ -18,6 +20,7 @@ pub struct Certified(Arc<Parts>);
 struct Parts {
     key: PrivateKeyDer<'static>,
     certified: Arc<CertifiedKey>,
+    facts: Facts,
 }
 
 /// What is wrong with the two files: each text is for a sentence that begins with the name of that file.
@@ -56,12 +59,21 @@ impl Certified {
             Err(Error::InconsistentKeys(_)) => return Err(CertifiedFault::Mismatch),
             Err(why) => return Err(CertifiedFault::Certificate(format!("holds no certificate: {why}"))),
         }
-        Ok(Self(Arc::new(Parts { key, certified: Arc::new(certified) })))
+        let own = certified.end_entity_cert().map_err(|why| why.to_string());
+        let facts = own.and_then(|own| Facts::of(own)).map_err(|why| {
+            CertifiedFault::Certificate(format!("holds a certificate that cannot be understood: {why}"))
+        })?;
+        Ok(Self(Arc::new(Parts { key, certified: Arc::new(certified), facts })))
     }
 
     /// The certificate and its chain, the certificate first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.0.certified.cert
+    }
+
+    /// What the certificate says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.0.facts
     }
 
     /// Both, as rustls takes them.

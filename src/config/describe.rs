@@ -1,4 +1,4 @@
-//! The effective policy of every route: what `check` shows of a file without faults.
+//! What clients connect to, and the effective policy of every route: what `check` shows of a file without faults.
 //!
 //! What is shown is read from the model, not from the file: defaults, names and issuers are those that will be used.
 
@@ -7,7 +7,8 @@ use std::fmt::{self, Write as _};
 use serde::Serialize;
 
 use super::authorities::Authorities;
-use super::model::{Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource};
+use super::facts::moment;
+use super::model::{Certificate, Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Server};
 use super::read::{EncodedSlash, PreflightRule};
 use super::units::{duration_text, size_text};
 use crate::policy;
@@ -19,8 +20,32 @@ use crate::policy::route::{Access, Route};
 #[derive(Debug, Serialize)]
 pub struct Description {
     hash: String,
+    server: ServerLine,
     pub(super) routes: Vec<RouteLine>,
     issuers: Vec<IssuerLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerLine {
+    listen: Vec<String>,
+    /// None: HTTP in clear. Else the first is the fallback.
+    certificates: Vec<CertificateLine>,
+    client_certificates: Option<ClientCertificatesLine>,
+    trusted_proxies: Vec<String>,
+    proxy_protocol: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateLine {
+    file: String,
+    hosts: Vec<String>,
+    not_after: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ClientCertificatesLine {
+    mode: &'static str,
+    trusts: String,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -112,6 +137,7 @@ impl Config {
     pub fn describe(&self) -> Description {
         Description {
             hash: self.hash.clone(),
+            server: server_line(&self.server),
             routes: self.rules.routes.routes().iter().filter_map(|route| self.route_line(route)).collect(),
             issuers: self
                 .rules
@@ -219,6 +245,25 @@ fn introspection_line(source: &Issuer, signer: &policy::issuer::Issuer) -> Optio
     })
 }
 
+fn server_line(server: &Server) -> ServerLine {
+    let tls = server.tls.as_ref();
+    let certificates = tls.map(|tls| tls.certificates.as_slice()).unwrap_or_default();
+    ServerLine {
+        listen: server.listen.iter().map(ToString::to_string).collect(),
+        certificates: certificates.iter().map(certificate_line).collect(),
+        client_certificates: tls
+            .and_then(|tls| tls.clients.as_ref())
+            .map(|clients| ClientCertificatesLine { mode: clients.mode.name(), trusts: trusts(&clients.authorities) }),
+        trusted_proxies: server.trusted_proxies.iter().map(ToString::to_string).collect(),
+        proxy_protocol: server.proxy_protocol,
+    }
+}
+
+fn certificate_line(certificate: &Certificate) -> CertificateLine {
+    let facts = certificate.pair.facts();
+    CertificateLine { file: certificate.file.clone(), hosts: facts.hosts.clone(), not_after: moment(facts.not_after) }
+}
+
 fn claim_line(requirement: &Requirement) -> ClaimLine {
     let value = |scalar: &Scalar| match scalar {
         Scalar::String(text) => serde_json::Value::String(text.clone()),
@@ -253,8 +298,29 @@ fn trusts(authorities: &Authorities) -> String {
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.server.fmt(f)?;
         self.routes.iter().try_for_each(|route| route.fmt(f))?;
         self.issuers.iter().try_for_each(|issuer| issuer.fmt(f))
+    }
+}
+
+impl fmt::Display for ServerLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("server\n")?;
+        let carried = if self.certificates.is_empty() { "in clear" } else { "within TLS" };
+        line(f, "listens", &format!("{}, {carried}", self.listen.join(", ")))?;
+        for CertificateLine { file, hosts, not_after } in &self.certificates {
+            let hosts = if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") };
+            line(f, "shows", &format!("{file} for {hosts}, until {not_after}"))?;
+        }
+        if let Some(ClientCertificatesLine { mode, trusts }) = &self.client_certificates {
+            line(f, "clients", &format!("certificate {mode}, {trusts}"))?;
+        }
+        some(f, "trusts", &self.trusted_proxies)?;
+        if self.proxy_protocol {
+            line(f, "begins", "each connection with a PROXY header, from those alone")?;
+        }
+        f.write_char('\n')
     }
 }
 

@@ -21,6 +21,7 @@ mod changes;
 mod declare;
 mod describe;
 mod example;
+mod facts;
 mod fault;
 mod files;
 #[cfg(test)]
@@ -45,13 +46,14 @@ pub use self::changes::Changes;
 use self::declare::{Opt, Read};
 pub use self::describe::Description;
 pub use self::example::example;
+pub use self::facts::Facts;
 use self::fault::Faults;
 pub use self::fault::{Problem, Severity};
 pub use self::files::{Digest, Files};
 pub use self::model::{
-    AccessLog, Address, Admin, Authentication, Authorization, Client, Config, Drain, Endpoint, Endpoints, HostField,
-    Introspection, Issuer, KeySource, Limits, Log, LogFormat, LogLevel, RefusalLog, Secret, Server, SigningKey,
-    Upstream,
+    AccessLog, Address, Admin, Authentication, Authorization, Certificate, Client, ClientCertificateMode,
+    ClientCertificates, Config, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Limits, Log,
+    LogFormat, LogLevel, RefusalLog, Secret, Server, SigningKey, Tls, Upstream,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

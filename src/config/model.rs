@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::authorities::Authorities;
+use super::certified::Certified;
 use super::files::Digest;
 use super::read::AuthMethod;
-pub use super::read::{Authorization, HostField, LogFormat, LogLevel, RefusalLog};
+pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
 pub use super::secret::Secret;
 pub use super::signing_key::SigningKey;
 pub use super::upstream_address::Address;
@@ -43,6 +44,10 @@ pub struct Config {
 pub struct Server {
     /// Addresses, at least one, without repetition.
     pub listen: Vec<SocketAddr>,
+    /// How clients are spoken to within TLS; `None`: in clear.
+    pub tls: Option<Tls>,
+    /// Whether each connection must begin with a PROXY header, from one of `trusted_proxies`.
+    pub proxy_protocol: bool,
     /// Peers whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How many workers: at least one; "one per core" is resolved.
@@ -51,6 +56,33 @@ pub struct Server {
     pub drain: Drain,
     /// Bounds on what a client may send and hold.
     pub limits: Limits,
+}
+
+/// How clients are spoken to within TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// At least one. The first is shown to clients that name no host, or one that none of them is for.
+    pub certificates: Vec<Certificate>,
+    /// What is asked of clients; `None`: no certificate.
+    pub clients: Option<ClientCertificates>,
+}
+
+/// A certificate and its private key, which belong together.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The certificate's file, as configured: its name in logs and metrics.
+    pub file: String,
+    /// Both.
+    pub pair: Certified,
+}
+
+/// What is asked of clients.
+#[derive(Debug, Clone)]
+pub struct ClientCertificates {
+    /// Whose certificates are taken.
+    pub authorities: Authorities,
+    /// Whether a client must have one.
+    pub mode: ClientCertificateMode,
 }
 
 /// How to stop.

@@ -13,8 +13,9 @@ use url::Url;
 use super::declare::{Entries, Opt, Rule, Value, options};
 use super::fault::Faults;
 use super::read::{
-    At, AuthMethod, Authorization, ClaimRules, DialectName, EncodedSlash, ForwardedClaims, Hidden, HostField,
-    LogFormat, LogLevel, Named, OneOrMany, Origin, PolicyChoice, PreflightRule, RefusalLog, Share, Text,
+    At, AuthMethod, Authorization, ClaimRules, ClientCertificateMode, DialectName, EncodedSlash, ForwardedClaims,
+    Hidden, HostField, LogFormat, LogLevel, Named, OneOrMany, Origin, PolicyChoice, PreflightRule, RefusalLog, Share,
+    Text,
 };
 use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
@@ -46,14 +47,36 @@ options! {
     struct Server {
         /// an address, or a list of them
         listen: OneOrMany<SocketAddr> = Default(r#""0.0.0.0:8080""#);
+        /// several: chosen by SNI, the first is the fallback
+        tls: OneOrMany<ServerCertificate> = Off(r#"[{ certificate = "tls.crt", private_key = "tls.key" }]"#);
+        /// or "required"
+        client_certificates: ClientCertificates = Off(r#"{ ca = "ca.crt", mode = "optional" }"#);
         /// whose Forwarded / X-Forwarded-* we believe; default: nobody's
         trusted_proxies: Vec<IpNet> = Off(r#"["10.0.0.0/8"]"#);
+        /// PROXY v1/v2 before anything else, from trusted_proxies only
+        proxy_protocol: bool = Default("false");
         /// 0: one per core
         workers: u32 = Default("0");
         /// after SIGTERM: unready first, then finish what is in flight
         drain: Drain = Inline;
         /// safe defaults, each
         limits: Limits = Section;
+    }
+
+    /// One of `server.tls`
+    struct ServerCertificate {
+        /// in PEM: the server's own, then those that lead to its root
+        certificate: Text = Required(r#""tls.crt""#);
+        /// in PEM; only the gateway may read it
+        private_key: Text = Required(r#""tls.key""#);
+    }
+
+    /// `server.client_certificates`
+    struct ClientCertificates {
+        /// in PEM: the authorities whose certificates are taken
+        ca: Text = Required(r#""ca.crt""#);
+        /// "optional": a client may have none; a bad one is refused in either case
+        mode: ClientCertificateMode = Required(r#""required""#);
     }
 
     /// `server.drain`

@@ -24,6 +24,9 @@ fn a_good_file_is_told_as_it_works() {
     let done = bearward(&["check", "--config", text(&config)]);
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
     let expected = "\
+server
+  listens    0.0.0.0:8080, in clear
+
 route /*
   takes      any method /*
   goes to    http://127.0.0.1:3000

@@ -52,7 +52,7 @@ async fn an_issuer_that_will_do() {
     let issuer = Issuer::start(&keys).await;
     let done = check(&format!("{}\nalgorithms = [\"RS256\", \"ES256\", \"EdDSA\"]", named(&issuer)), &[]).await;
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
-    assert!(done.out.starts_with("route /\n"), "{}", done.out);
+    assert!(done.out.starts_with("server\n"), "{}", done.out);
     let expected = format!(
         "asked main\n\
          \u{20} ok    issuer     {} names exactly this issuer\n\

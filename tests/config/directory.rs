@@ -21,6 +21,24 @@ pub(crate) fn directory() -> tempfile::TempDir {
     file("mixed-keys.json", 0o644, &mixed);
     file("page.json", 0o644, "<html></html>");
     file("ca.crt", 0o644, &authority());
+    let names = ["shop.example.com", "*.shop.example.com", "192.0.2.7", "2001:db8::7"];
+    for (name, hosts, from, until) in [
+        ("tls", &names[..], 2020, 3000),
+        ("second", &["second.example.com"], 2020, 3000),
+        ("past", &names[..1], 2019, 2020),
+        ("future", &names[..1], 2999, 3000),
+        ("nameless", &[], 2020, 3000),
+    ] {
+        let (certificate, key) = certificate(hosts, from, until);
+        file(&format!("{name}.crt"), 0o644, &certificate);
+        file(&format!("{name}.key"), 0o440, &key);
+    }
+    let (certificate, key) = certificate(&["open.example.com"], 2020, 3000);
+    file("open-tls.crt", 0o644, &certificate);
+    file("open-tls.key", 0o644, &key);
+    file("not.key", 0o440, &certificate);
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    file("encrypted.key", 0o440, encrypted);
     file("no.crt", 0o644, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
     file("half.crt", 0o644, "-----BEGIN CERTIFICATE-----\nAAAA\n");
     file("other.crt", 0o644, &(authority() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
@@ -37,4 +55,14 @@ fn authority() -> String {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+/// A certificate for these hosts and its private key, in PEM; valid from the first day of one year to that of another.
+fn certificate(hosts: &[&str], from: i32, until: i32) -> (String, String) {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+    params.not_before = rcgen::date_time_ymd(from, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }

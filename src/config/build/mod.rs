@@ -15,6 +15,7 @@ mod policies;
 mod routes;
 mod secret;
 mod server;
+mod tls;
 mod upstreams;
 
 use std::path::Path;
@@ -35,7 +36,7 @@ use self::upstreams::Upstreams;
 /// Builds the model of `source`; relative paths are relative to `directory`.
 pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
     let raw_issuers = named(&file.issuers);
-    let server = file.server.value.as_ref().and_then(|raw| server::server(raw, faults));
+    let server = file.server.value.as_ref().and_then(|raw| server::server(raw, directory, faults));
     let admin = file.admin.value.as_ref().and_then(|raw| server::admin(raw, file.server.value.as_ref(), faults));
     let log = file.log.value.as_ref().and_then(server::log);
     let issuers = issuers::issuers(raw_issuers, directory, faults);

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::path::Path;
 
+use super::tls::tls;
 use super::{length, positive, repeated};
 use crate::config::fault::Faults;
 use crate::config::model::{AccessLog, Admin, Drain, Limits, Log, Server};
@@ -14,7 +16,7 @@ const LEAST_HEAD: u64 = 8 << 10;
 /// More workers than this is a slip of the pen.
 const MOST_WORKERS: u32 = 1024;
 
-pub(super) fn server(raw: &options::Server, faults: &mut Faults) -> Option<Server> {
+pub(super) fn server(raw: &options::Server, directory: &Path, faults: &mut Faults) -> Option<Server> {
     let listen = raw.listen.value.as_ref().map(|listen| {
         let addresses: Vec<_> = listen.0.iter().map(|at| (at.value, &at.span)).collect();
         // Port 0 is a port of the system's choice: each one is another.
@@ -30,10 +32,19 @@ pub(super) fn server(raw: &options::Server, faults: &mut Faults) -> Option<Serve
         let help = "name the networks of your own proxies";
         faults.warn(&raw.trusted_proxies.span, "every client is believed about its own address", help);
     }
+    let nobody = raw.trusted_proxies.value.as_ref().map_or(!raw.trusted_proxies.written, Vec::is_empty);
+    if raw.proxy_protocol.value == Some(true) && nobody {
+        let help = "name the proxies that send it: `trusted_proxies = [\"10.0.0.0/8\"]`";
+        let what = "`proxy_protocol` without `trusted_proxies`: it is believed of them only, so nobody could connect";
+        faults.fault(&raw.proxy_protocol.span, what, help);
+    }
+    let tls = tls(raw, directory, faults);
     let limits = limits(raw.limits.value.as_ref()?, faults);
     let drain = raw.drain.value.as_ref()?;
     Some(Server {
         listen: listen?,
+        tls: tls?,
+        proxy_protocol: raw.proxy_protocol.value?,
         trusted_proxies: raw.trusted_proxies.value.clone().unwrap_or_default(),
         workers: workers(raw.workers.value?),
         drain: Drain { delay: drain.delay.value?, timeout: drain.timeout.value? },

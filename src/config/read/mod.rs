@@ -17,7 +17,7 @@ use super::schema::{self, Schema};
 pub(super) use self::forms::{NAME_HELP, Origin, Text, is_name};
 pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, PolicyChoice};
 pub(super) use self::words::{AuthMethod, DialectName, EncodedSlash, PreflightRule};
-pub use self::words::{Authorization, HostField, LogFormat, LogLevel, RefusalLog};
+pub use self::words::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
 
 /// A value with its place, where a later step may have to point at it.
 #[derive(Debug)]
@@ -127,6 +127,7 @@ impl<T: Read> Read for Vec<T> {
 
 impl<T: Read> Read for OneOrMany<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const OPTIONS: &'static [Opt] = T::OPTIONS;
     fn schema() -> Schema {
         schema::either([T::schema(), json!({ "type": "array", "items": T::schema(), "minItems": 1 })])
     }

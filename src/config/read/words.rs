@@ -81,6 +81,14 @@ choices! {
         None = "none",
     }
 
+    /// Whether a client must show a certificate.
+    pub enum ClientCertificateMode {
+        /// It may have none; a bad one is refused.
+        Optional = "optional",
+        /// Without a good one there is no connection.
+        Required = "required",
+    }
+
     /// What becomes of the `Authorization` header of a permitted request.
     pub enum Authorization {
         /// It goes to the upstream.
