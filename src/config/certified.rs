@@ -102,7 +102,10 @@ impl Eq for Certified {}
 
 impl fmt::Debug for Certified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certified").field("chain", &self.chain().len()).finish_non_exhaustive()
+        f.debug_struct("Certified")
+            .field("chain", &self.chain().len())
+            .field("facts", self.facts())
+            .finish_non_exhaustive()
     }
 }
 

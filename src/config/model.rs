@@ -58,8 +58,8 @@ pub struct Server {
     pub limits: Limits,
 }
 
-/// How clients are spoken to within TLS.
-#[derive(Debug, Clone)]
+/// How clients are spoken to within TLS. Two are equal where every byte of their files is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// At least one. The first is shown to clients that name no host, or one that none of them is for.
     pub certificates: Vec<Certificate>,
@@ -68,7 +68,7 @@ pub struct Tls {
 }
 
 /// A certificate and its private key, which belong together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The certificate's file, as configured: its name in logs and metrics.
     pub file: String,
@@ -77,7 +77,7 @@ pub struct Certificate {
 }
 
 /// What is asked of clients.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificates {
     /// Whose certificates are taken.
     pub authorities: Authorities,

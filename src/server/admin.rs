@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 
 use super::connection::{Bounds, Site};
 use super::drain::{Phase, PhaseWatch, Phases};
+use super::entrance::Entrance;
 use super::room::{Room, Terms};
 use super::workers::accept;
 use crate::gateway::{Body, Peer};
@@ -91,7 +92,7 @@ impl Admin {
 
     /// What the admin listener's connections are held to: the same bounds as clients', and a number of its own.
     pub(super) fn terms(bounds: Bounds) -> Terms {
-        Terms { connections: CONNECTIONS, bounds, tls: None }
+        Terms { connections: CONNECTIONS, bounds, entrance: Entrance::default() }
     }
 
     fn answer(&self, method: &Method, path: &str, phase: Phase) -> Response<Body> {

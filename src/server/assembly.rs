@@ -9,10 +9,11 @@ use tokio::runtime::Handle;
 use super::admin::{Admin, Component, Keys};
 use super::connection::Bounds;
 use super::drain::{Drain, Hangups, Signals};
+use super::entrance::Entrance;
 use super::reload::Reloads;
 use super::room::Terms;
 use super::{Running, Settings, StartFault, start};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Server};
 use crate::gateway::request_body::Pace;
 use crate::gateway::{Gateways, InForce, Shared, SharedFault, log_format, log_level};
 use crate::remote::clock::Clock;
@@ -34,6 +35,9 @@ pub enum ServeFault {
     /// A thread, a runtime or a signal cannot be had.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
+    /// What the configuration says of TLS cannot be offered.
+    #[error("cannot offer TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// A defect of ours in the metrics.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] MetricFault),
@@ -88,7 +92,7 @@ impl Served {
             listen: config.server.listen.clone(),
             admin: config.admin.listen,
             workers: config.server.workers,
-            terms: terms(config.server.limits, pace),
+            terms: terms(&config.server, pace, &Entrance::default())?,
         };
         let telemetry = Arc::new(telemetry);
         let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, control)?);
@@ -130,11 +134,16 @@ impl Served {
 
     /// Takes a configuration into force: what begins after this returns is under it. Returns the names of those options that
     /// have another value in it and cannot be changed while the server runs; they keep the value they have.
-    pub fn adopt(&self, mut config: Config) -> Vec<&'static str> {
+    ///
+    /// # Errors
+    ///
+    /// What the configuration says of TLS cannot be offered; all stays as it was.
+    pub fn adopt(&self, mut config: Config) -> Result<Vec<&'static str>, rustls::Error> {
         let kept = keep_what_cannot_change(&mut config, self.in_force().config());
-        self.running.adopt(terms(config.server.limits, self.shared().pace()));
+        let terms = terms(&config.server, self.shared().pace(), &self.running.terms().entrance)?;
+        self.running.adopt(terms);
         self.gateways.adopt(config);
-        kept
+        Ok(kept)
     }
 
     /// Serves, and reloads what changes, until a signal says to stop; then drains. A second signal ends that at once.
@@ -186,9 +195,10 @@ fn keep_what_cannot_change(config: &mut Config, before: &Config) -> Vec<&'static
     kept
 }
 
-/// What connections are held to.
-fn terms(limits: Limits, pace: Pace) -> Terms {
-    Terms {
+/// What connections are held to, after the entrance `before`.
+fn terms(server: &Server, pace: Pace, before: &Entrance) -> Result<Terms, rustls::Error> {
+    let limits = server.limits;
+    Ok(Terms {
         connections: limits.connections,
         bounds: Bounds {
             head_bytes: limits.head_bytes,
@@ -196,8 +206,8 @@ fn terms(limits: Limits, pace: Pace) -> Terms {
             idle_timeout: limits.idle_timeout,
             answers: pace,
         },
-        tls: None,
-    }
+        entrance: Entrance::new(server, before)?,
+    })
 }
 
 /// What `/readyz` tells beside the server's own state. An outage after keys were seen once does not count.

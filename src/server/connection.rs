@@ -24,10 +24,10 @@ use super::answering::Answering;
 use super::beat::{Beat, Late, Turn};
 use super::deadlines::{Deadlines, Stopped};
 use super::drain::{Phase, PhaseWatch};
+use super::entrance::Guest;
 use super::room::Room;
-use super::stream::Stream;
 use super::wire::{Protocol, Wire};
-use super::{http1, http2, tls};
+use super::{http1, http2};
 use crate::gateway::request_body::Pace;
 use crate::gateway::{Body, Peer};
 use crate::telemetry::Telemetry;
@@ -100,14 +100,9 @@ where
     // The kernel lets us write again when half of this has gone: so much must a client take in time.
     let waiting = bounds.answers.bytes.saturating_mul(2);
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(u32::try_from(waiting).unwrap_or(u32::MAX));
-    let stream = match terms.tls.clone() {
-        None => Stream::Plain(socket),
-        // Boxed, as everything here that is not there for the connection's whole life.
-        Some(config) => match Box::pin(tls::accept(socket, config, bounds.header_timeout, &mut phase)).await? {
-            Some(stream) => stream,
-            None => return Ok(()),
-        },
-    };
+    // Boxed, as everything here that is not there for the connection's whole life.
+    let passed = Box::pin(terms.entrance.pass(socket, address, bounds.header_timeout, &mut phase)).await?;
+    let Some(Guest { stream, address }) = passed else { return Ok(()) };
     drop(terms);
     let peer = Peer { address, listener: site.listener, tls: stream.is_tls(), surplus };
     let beat = Beat::new();

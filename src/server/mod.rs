@@ -9,12 +9,15 @@ pub mod admin;
 mod answering;
 pub mod assembly;
 mod beat;
+mod certificates;
 pub mod connection;
 mod deadlines;
 pub mod drain;
+pub mod entrance;
 mod http1;
 mod http2;
 pub mod listener;
+mod proxy;
 pub mod reload;
 pub mod room;
 mod stream;
@@ -125,6 +128,11 @@ impl Running {
     /// The address for metrics and probes.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// What new connections are held to.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.room.terms()
     }
 
     /// Holds new connections to other terms from now on.

@@ -76,11 +76,16 @@ impl Reloads {
                 tracing::debug!("the configuration in force is the one of the file: nothing to reload");
                 ReloadResult::Success
             }
-            Ok(loaded) => {
-                self.adopt(served, loaded, &files);
-                self.in_force = files.clone();
-                ReloadResult::Success
-            }
+            Ok(loaded) => match self.adopt(served, loaded, &files) {
+                Ok(()) => {
+                    self.in_force = files.clone();
+                    ReloadResult::Success
+                }
+                Err(error) => {
+                    tracing::error!(%error, "TLS cannot be offered so: the configuration before stays in force");
+                    ReloadResult::Failure
+                }
+            },
             Err(report) => {
                 self.refuse(served, &report);
                 ReloadResult::Failure
@@ -90,15 +95,17 @@ impl Reloads {
         served.shared().telemetry().metrics.config_reloaded(result);
     }
 
-    fn adopt(&self, served: &Served, Loaded { config, warnings }: Loaded, files: &Files) {
+    fn adopt(&self, served: &Served, loaded: Loaded, files: &Files) -> Result<(), rustls::Error> {
+        let Loaded { config, warnings } = loaded;
         served.shared().telemetry().report(&warnings.render(self.colour));
         let (hash, changes) = (config.hash.clone(), config.changes_since(served.in_force().config()));
         let files = names(files.changed_since(&self.in_force));
-        for option in served.adopt(config) {
+        for option in served.adopt(config)? {
             let help = "restart the gateway; until then the value before stays in force";
             tracing::warn!(option, help, "a changed option cannot be taken into force while the gateway runs");
         }
         tracing::info!(config = hash, %changes, files, "configuration reloaded");
+        Ok(())
     }
 
     fn refuse(&self, served: &Served, report: &Report) {

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use super::connection::Bounds;
+use super::entrance::Entrance;
 
 /// What connections are held to.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct Terms {
     pub connections: usize,
     /// The bounds of each, from its beginning to its end.
     pub bounds: Bounds,
-    /// How clients are spoken to within TLS; none: in clear.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// What each passes before HTTP begins.
+    pub entrance: Entrance,
 }
 
 /// Connections beyond the bound at once. Each is there for a moment, so a few answer many.

@@ -185,8 +185,16 @@ closed! {
         HeadTooLarge = "head_too_large",
         /// A head that did not arrive in `header_timeout`.
         HeadTimeout = "head_timeout",
-        /// A TLS handshake that failed: not TLS, a version or a certificate that is not taken.
+        /// A connection that is no trusted proxy's, where each must begin with a PROXY header.
+        ProxyUntrusted = "proxy_untrusted",
+        /// What is no PROXY header where one must be.
+        ProxyMalformed = "proxy_malformed",
+        /// A PROXY header that was not complete in `header_timeout`.
+        ProxyTimeout = "proxy_timeout",
+        /// A TLS handshake that failed: not TLS, or nothing that both sides take.
         TlsHandshake = "tls_handshake",
+        /// A client without a certificate where it must have one, or with one that is not taken.
+        TlsClientCertificate = "tls_client_certificate",
         /// A TLS handshake that was not complete in `header_timeout`.
         TlsTimeout = "tls_timeout",
         /// A client that took nothing of its answer for too long.

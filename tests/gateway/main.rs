@@ -25,6 +25,8 @@ mod opaque;
 mod paths;
 mod policies;
 mod proven;
+mod proxy_protocol;
 mod reload;
 mod routing;
+mod tls;
 mod wire;

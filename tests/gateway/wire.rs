@@ -7,6 +7,7 @@ use bearward::gateway::request_body::Pace;
 use bearward::server::admin::Admin;
 use bearward::server::connection::Bounds;
 use bearward::server::drain::Drain;
+use bearward::server::entrance::Entrance;
 use bearward::server::room::Terms;
 use bearward::server::{Settings, start};
 use bytes::Bytes;
@@ -657,7 +658,7 @@ async fn a_panic_costs_one_request() {
                 idle_timeout: 30 * second,
                 answers: Pace::default(),
             },
-            tls: None,
+            entrance: Entrance::default(),
         },
     };
     let admin = Admin::new(String::new, Vec::new);

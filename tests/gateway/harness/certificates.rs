@@ -1,13 +1,18 @@
 //! Certificates made for a test, in files as an operator has them.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm,
+};
+use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
-/// An authority, and the directory in which its certificate stands.
+/// An authority, and the directory in which it and what it issues stand.
 pub struct Authority {
     directory: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -15,8 +20,11 @@ pub struct Authority {
 
 /// A certificate and its private key.
 pub struct Issued {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+    pem: [String; 2],
 }
 
 impl Authority {
@@ -34,16 +42,62 @@ impl Authority {
         self.directory.path().join("ca.crt")
     }
 
-    /// A certificate of ECDSA for these hosts.
-    pub fn issue(&self, _name: &str, hosts: &[&str]) -> Issued {
+    /// What a TLS client trusts that trusts this authority alone.
+    pub fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    /// A certificate of ECDSA for these hosts, in the files `NAME.crt` and `NAME.key`.
+    pub fn issue(&self, name: &str, hosts: &[&str]) -> Issued {
+        self.issue_with(name, hosts, &PKCS_ECDSA_P256_SHA256, |_| {})
+    }
+
+    /// The same with a key of another algorithm, and whatever else is to be different.
+    pub fn issue_with(
+        &self,
+        name: &str,
+        hosts: &[&str],
+        algorithm: &'static SignatureAlgorithm,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(hosts).unwrap().signed_by(&key, &self.issuer).unwrap();
-        Issued { certificate: certificate.der().clone(), key: key.into() }
+        let mut params = CertificateParams::new(hosts).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let issued = Issued {
+            certificate_file: self.directory.path().join(format!("{name}.crt")),
+            key_file: self.directory.path().join(format!("{name}.key")),
+            certificate: certificate.der().clone(),
+            pem: [certificate.pem(), key.serialize_pem()],
+            key: key.into(),
+        };
+        issued.write_as(&issued);
+        issued
     }
 }
 
 impl Issued {
+    /// Both files as the configuration names them.
+    pub fn toml(&self) -> String {
+        let (certificate, key) = (self.certificate_file.display(), self.key_file.display());
+        format!("{{ certificate = \"{certificate}\", private_key = \"{key}\" }}")
+    }
+
+    /// Writes this pair into the files of another.
+    pub fn write_as(&self, other: &Self) {
+        fs::write(&other.certificate_file, &self.pem[0]).unwrap();
+        fs::write(&other.key_file, &self.pem[1]).unwrap();
+        fs::set_permissions(&other.key_file, Permissions::from_mode(0o440)).unwrap();
+    }
+
+    /// The certificate in DER.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// Both in DER.
     pub fn pair(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         (self.certificate.clone(), self.key.clone_key())

@@ -75,7 +75,7 @@ impl Served {
 
     /// Takes another configuration into force.
     pub fn adopt(&self, toml: &str) {
-        assert!(self.server.adopt(load(toml)).is_empty());
+        assert!(self.server.adopt(load(toml)).unwrap().is_empty());
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -10,5 +10,6 @@ pub mod introspection;
 pub mod issuer;
 pub mod log;
 pub mod mint;
+pub mod tls;
 pub mod upstream;
 pub mod world;

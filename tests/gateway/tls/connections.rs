@@ -1,0 +1,110 @@
+//! Connections within TLS live and end as those in clear.
+
+use std::time::{Duration, Instant};
+
+use bearward::server::drain::Drain;
+use http::Request;
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+
+use super::{HOST, World};
+use crate::harness::client::Client;
+use crate::harness::upstream::Reply;
+
+#[tokio::test]
+async fn a_connection_serves_many_requests_and_large_bodies_pass_both_ways() {
+    let world = World::start().await;
+    let mut client = world.client(&world.tls()).await;
+    let body = "x".repeat(64 << 10);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", 1 << 20, "y".repeat(1 << 20));
+    for asked in 0..3 {
+        world.upstream.reply(Reply::Bytes(answer.clone().into_bytes()));
+        let request = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let answered = client.ask(request).await;
+        assert_eq!((answered.status, answered.body.len()), (200, 1 << 20));
+        assert_eq!(world.upstream.request(asked).await.body.len(), 64 << 10);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_word_that_nothing_was_cut_off() {
+    let world = World::start().await;
+    let mut stream = world.tls().connect(world.gateway.address(), HOST).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    // Without `close_notify` this would be an error.
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_client_hears_its_refusal_though_it_still_sends() {
+    let world = World::start().await;
+    let mut stream = world.tls().connect(world.gateway.address(), HOST).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n").await.unwrap();
+    stream.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_may_leave_without_a_word() {
+    let world = World::start().await;
+    let mut client = world.client(&world.tls()).await;
+    assert_eq!(client.get("/").await.status, 200);
+    // The stream ends below TLS.
+    drop(client);
+    world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
+    let text = world.gateway.shared().telemetry().metrics.render();
+    assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
+}
+
+#[tokio::test]
+async fn the_limits_of_time_are_those_of_a_connection_in_clear() {
+    let limits = "[server.limits]\nheader_timeout = \"300ms\"\nidle_timeout = \"200ms\"";
+    let world = World::configured("", limits).await;
+    let mut idle = world.client(&world.tls()).await;
+    assert_eq!(idle.get("/").await.status, 200);
+    let begun = Instant::now();
+    assert_eq!(idle.rest().await, b"");
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(190) && took < Duration::from_secs(5), "{took:?}");
+
+    world.tls().alpn(&["h2"]).connector().http2(world.gateway.address(), HOST).await.closed().await;
+
+    let mut slow = world.client(&world.tls()).await;
+    slow.send("GET / HTTP/1.1\r\n").await;
+    assert_eq!(slow.rest().await, b"");
+    world.failed("head_timeout", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_connections_gently() {
+    let world = World::start().await;
+    let (open, gate) = watch::channel(false);
+    let mut idle = world.client(&world.tls()).await;
+    assert_eq!(idle.get("/").await.status, 200);
+    world.upstream.reply(Reply::Held(gate, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()));
+    let mut busy = world.client(&world.tls()).await;
+    busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    world.upstream.request(1).await;
+    let mut http2 = world.tls().alpn(&["h2"]).connector().http2(world.gateway.address(), HOST).await;
+    let request = Request::get("https://shop.test/").body(Full::default()).unwrap();
+    assert_eq!(http2.ask(request).await.status, 200);
+    let mut silent = Client::connect(world.gateway.address()).await;
+
+    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
+    let clients = async {
+        assert_eq!(idle.rest().await, b"", "an idle connection ends");
+        assert_eq!(silent.rest().await, b"", "so does one on which no handshake has begun");
+        http2.closed().await;
+        open.send(true).unwrap();
+        let answer = busy.answer().await;
+        assert_eq!((answer.status, answer.text(), answer.header("connection")), (200, "late", Some("close")));
+    };
+    let (whole, ()) = tokio::join!(world.gateway.running().drain(drain), clients);
+    assert!(whole, "every connection ended by itself");
+}
