@@ -24,6 +24,7 @@
 //! ```text
 //! head      policy::request    what can be read two ways is refused before anything is decided on it
 //! route     policy::route      host, then path, then method; no fall-back to a broader one
+//! preflight policy::cors       where the route takes preflights they are not judged: nobody can send a token with one
 //! credential policy::credential
 //! token     UnverifiedJwt -> SignedClaims -> Principal -> Permit
 //! forward   gateway::forward   takes a Permit: forwarding without a verdict does not compile

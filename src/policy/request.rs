@@ -432,6 +432,34 @@ mod tests {
         }
     }
 
+    /// What is decided on decodes to nothing further: each `%` with two hex digits in it is a slash that was encoded once.
+    #[test]
+    fn what_is_left_encoded_is_a_slash() {
+        const ALPHABET: [char; 7] = ['%', '2', '5', '3', 'F', 'a', '.'];
+        // All of up to so many characters, and those after an encoded `%`.
+        let mut paths = Vec::new();
+        for (start, length) in [("/a", 5), ("/a%25", 5)] {
+            let mut longest = vec![start.to_owned()];
+            for _ in 0..length {
+                longest = longest.iter().flat_map(|path| ALPHABET.map(|next| format!("{path}{next}"))).collect();
+                paths.extend_from_slice(&longest);
+            }
+        }
+        let encodings = |text: &str| -> Vec<String> {
+            let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let found = text.match_indices('%').filter_map(|(at, _)| text.get(at..at + 3));
+            found.filter(|found| hex(&found[1..])).map(str::to_uppercase).collect()
+        };
+        let mut kept = 0;
+        for path in &paths {
+            let Ok(decoded) = decode_path(path) else { continue };
+            let slashes: Vec<_> = encodings(path).into_iter().filter(|encoding| encoding == "%2F").collect();
+            assert_eq!(encodings(&decoded), slashes, "{path} is {decoded}");
+            kept += slashes.len();
+        }
+        assert!(kept > 100, "{kept} slashes in {} paths", paths.len());
+    }
+
     #[test]
     fn a_host_is_a_name_or_an_address_with_a_port() {
         for (authority, expected) in [

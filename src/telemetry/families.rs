@@ -79,7 +79,7 @@ impl Families {
             )?,
             decisions: add.counters(
                 "bearward_decisions_total",
-                "Decisions: permitted, anonymous, or the code of the refusal; whatever the upstream then did.",
+                "Decisions: permitted, anonymous (also what shadow mode lets through), or the code of the refusal; whatever the upstream then did.",
                 &["route", "issuer", "outcome"],
             )?,
             shadow_refusals: add.counters(
