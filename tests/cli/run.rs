@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 use crate::harness::binary::Binary;
 use crate::harness::client::Client;
+use crate::harness::issuer::Issuer;
+use crate::harness::mint::Key;
 use crate::harness::upstream::{Reply, Upstream};
 use crate::{Files, bearward, text};
 
@@ -118,6 +120,39 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(client.rest().await, b"", "cut off");
     let (status, written) = gateway.wait();
     assert_eq!(status.code(), Some(1), "a request was cut off: {written}");
+}
+
+/// Killed in the middle of its work, and started again while the issuer is down: the keys are still there.
+#[tokio::test]
+async fn keys_outlive_the_process() {
+    let (upstream, key) = (Upstream::start().await, Key::p256("a"));
+    let mut issuer = Issuer::start(&[key]).await;
+    let files = Files::new();
+    let snapshot = files.0.path().join("keys/main.jwks");
+    let config = format!(
+        "{}[issuers.main]\nissuer = \"{}\"\njwks = {{ snapshot = {snapshot:?} }}\n\
+         [[routes]]\npath = \"/*\"\nupstream = \"{}\"\npolicy = {{ audience = [\"api\"] }}\n",
+        config(&upstream, r#"{ delay = "0s", timeout = "10s" }"#),
+        issuer.url(),
+        upstream.url()
+    );
+    let token = key.token(&json!({ "iss": issuer.url(), "aud": "api", "exp": 4_000_000_000_u32 }));
+    let request = format!("GET /orders HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+    let first = Binary::start(&config);
+    assert_eq!(Client::connect(first.address).await.ask(&request).await.status, 200);
+    while !snapshot.exists() {
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+    issuer.down().await;
+
+    let second = Binary::start(&config);
+    assert_eq!(Client::connect(second.address).await.ask(&request).await.status, 200);
+    let ready = Client::connect(second.admin).await.get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    assert!(ready.text().contains(r#""from":"snapshot""#), "{}", ready.text());
+    let (_, written) = second.terminate();
+    assert!(written.contains("the issuer's keys are those of the snapshot"), "{written}");
 }
 
 #[test]
