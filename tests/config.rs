@@ -322,6 +322,26 @@ fn a_file_that_cannot_be_read_is_reported() {
     assert!(Config::load(&path).unwrap_err().render(false).contains("line 2 is not UTF-8"));
 }
 
+/// The token of `bearer_file` changes by itself; only while there is none does the configuration hang on it.
+#[test]
+fn a_token_that_is_exchanged_changes_nothing() {
+    let directory = directory();
+    let (path, token) = (directory.path().join("bearward.toml"), directory.path().join("token"));
+    let smallest = "[issuers.main]\nissuer = \"https://login.example.com\"\njwks = { bearer_file = \"token\" }\n\
+                    [[routes]]\npath = \"/*\"\nupstream = \"http://127.0.0.1:3000\"\npolicy = \"public\"\n";
+    fs::write(&path, smallest).unwrap();
+    let reading = Config::read(&path);
+    assert!(reading.outcome.is_ok());
+    fs::write(&token, "another.token").unwrap();
+    assert!(reading.files.look_again() == reading.files);
+
+    fs::write(&token, "").unwrap();
+    let reading = Config::read(&path);
+    assert!(reading.outcome.is_err());
+    fs::write(&token, "a.token").unwrap();
+    assert!(reading.files.look_again() != reading.files);
+}
+
 #[test]
 fn no_report_repeats_a_secret() {
     for (case, secret) in [

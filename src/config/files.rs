@@ -53,6 +53,11 @@ impl Files {
         found
     }
 
+    /// Takes a file out of mind: whatever becomes of it, this hangs on it no more.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.0.remove(path);
+    }
+
     /// What stands in the same files now.
     #[must_use]
     pub fn look_again(&self) -> Self {

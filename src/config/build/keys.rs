@@ -20,6 +20,9 @@ use crate::policy::jwt::{Algorithm, HmacSecret};
 /// As long as one that is fetched.
 const KEY_SET: files::Kind = files::Kind { what: "the key set", longest: 1 << 20, secret: false };
 
+/// Longer than any token.
+const TOKEN: files::Kind = files::Kind { what: "the token's file", longest: 64 << 10, secret: false };
+
 /// The public keys of an issuer: a file, a URL, or what discovery names.
 pub(super) fn keys(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Faults) -> Option<KeySource> {
     let allow_http = raw.allow_http.value?;
@@ -129,15 +132,12 @@ fn bearer_file(path: &Path, span: &Span, source: Option<&KeySource>, faults: &mu
         let help = "use https for what is fetched from this issuer: `allow_http` does not stand for this";
         faults.fault(span, format!("the token of {shown} would go to {url} in clear"), help);
     }
-    match std::fs::read(path) {
+    let Some(text) = files::read(path, &TOKEN, span, faults) else { return };
+    match credential::bearer(&text) {
+        // A good one is exchanged for another good one without anybody's doing: that is no change of the configuration.
+        Ok(_) => faults.files.forget(path),
         Err(why) => {
-            let help = "paths are relative to the configuration file; the gateway's user must be able to read it";
-            faults.fault(span, format!("the token's file {shown} cannot be read: {why}"), help);
-        }
-        Ok(bytes) => {
-            if let Err(why) = credential::bearer(&bytes) {
-                faults.fault(span, format!("the text of {shown} {why}"), "name the file that holds the token alone");
-            }
+            faults.fault(span, format!("the text of {shown} {why}"), "name the file that holds the token alone");
         }
     }
 }
