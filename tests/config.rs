@@ -98,6 +98,7 @@ fn the_configurations_of_the_pages_are_good() {
                 let (text, _) = block.split_once("```").unwrap();
                 // Where a pod has these files, this machine has none.
                 let text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
+                let text = text.replace("/etc/bearward/tls/", "");
                 let (code, _, err) = checked(&text, false);
                 assert_eq!(code, 0, "{}: {err}", page.display());
                 // Shadow mode is warned of, as it is meant to be, and what a page says is warned of; nothing else is.

@@ -59,6 +59,6 @@ fn address(bytes: &[u8]) -> Option<String> {
 }
 
 /// A moment as people and machines write it (RFC 3339).
-pub(super) fn moment(at: SystemTime) -> String {
+pub fn moment(at: SystemTime) -> String {
     Timestamp::try_from(at).map_or_else(|_| "the end of time".to_owned(), |at| at.to_string())
 }

@@ -46,7 +46,7 @@ pub use self::changes::Changes;
 use self::declare::{Opt, Read};
 pub use self::describe::Description;
 pub use self::example::example;
-pub use self::facts::Facts;
+pub use self::facts::{Facts, moment};
 use self::fault::Faults;
 pub use self::fault::{Problem, Severity};
 pub use self::files::{Digest, Files};

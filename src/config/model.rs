@@ -39,6 +39,13 @@ pub struct Config {
     pub hash: String,
 }
 
+impl Config {
+    /// Every certificate that the gateway shows to anybody.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.server.tls.iter().flat_map(|tls| &tls.certificates)
+    }
+}
+
 /// The public listener.
 #[derive(Debug, Clone)]
 pub struct Server {

@@ -1,19 +1,22 @@
 //! The whole gateway, put together from a configuration: what `run`, the demo and the tests start.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::admin::{Admin, Component, Keys};
 use super::connection::Bounds;
 use super::drain::{Drain, Hangups, Signals};
 use super::entrance::Entrance;
+use super::expiry;
 use super::reload::Reloads;
 use super::room::Terms;
 use super::{Running, Settings, StartFault, start};
-use crate::config::{Config, Server};
+use crate::config::{Certificate, Config, Server};
 use crate::gateway::request_body::Pace;
 use crate::gateway::{Gateways, InForce, Shared, SharedFault, log_format, log_level};
 use crate::remote::clock::Clock;
@@ -50,6 +53,8 @@ pub enum ServeFault {
 pub struct Served {
     running: Running,
     gateways: Arc<Gateways>,
+    /// What is done once a day; it ends with the server.
+    _daily: JoinSet<Infallible>,
 }
 
 /// The metrics of a process whose first configuration is this one.
@@ -104,7 +109,11 @@ impl Served {
             let gateways = Arc::clone(&for_workers);
             move |request, peer| gateways.of(worker).handle(request, peer)
         })?;
-        Ok(Self { running, gateways })
+        let mut daily = JoinSet::new();
+        daily.spawn_on(expiry::tell_daily(Arc::clone(&gateways)), control);
+        let served = Self { running, gateways, _daily: daily };
+        served.tell_certificates();
+        Ok(served)
     }
 
     /// The addresses that clients connect to, with the ports that were taken.
@@ -143,7 +152,18 @@ impl Served {
         let terms = terms(&config.server, self.shared().pace(), &self.running.terms().entrance)?;
         self.running.adopt(terms);
         self.gateways.adopt(config);
+        self.tell_certificates();
         Ok(kept)
+    }
+
+    /// Tells the operator until when the certificates in force are valid.
+    fn tell_certificates(&self) {
+        let (in_force, shared) = (self.in_force(), self.shared());
+        let expiry = |certificate: &Certificate| certificate.pair.facts().not_after;
+        let certificates = in_force.config().certificates();
+        let expiries = certificates.map(|certificate| (certificate.file.as_str(), expiry(certificate)));
+        shared.telemetry().metrics.certificates_in_force(expiries);
+        expiry::tell(in_force.config(), shared.clock().wall());
     }
 
     /// Serves, and reloads what changes, until a signal says to stop; then drains. A second signal ends that at once.

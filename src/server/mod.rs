@@ -14,6 +14,7 @@ pub mod connection;
 mod deadlines;
 pub mod drain;
 pub mod entrance;
+mod expiry;
 mod http1;
 mod http2;
 pub mod listener;

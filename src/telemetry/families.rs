@@ -37,6 +37,7 @@ pub(super) struct Families {
     pub(super) config_reloads: IntCounterVec,
     pub(super) config_last_reload: Gauge,
     pub(super) config_info: IntGaugeVec,
+    pub(super) certificate_expiry: GaugeVec,
     pub(super) build_info: IntGaugeVec,
     pub(super) access_dropped: IntCounter,
     pub(super) log_dropped: IntCounter,
@@ -158,6 +159,13 @@ impl Families {
                 "The configuration in force, by the hash of its file.",
                 &["hash"],
             )?,
+            certificate_expiry: add.vec(GaugeVec::new(
+                Opts::new(
+                    "bearward_certificate_expiry_timestamp_seconds",
+                    "When the certificate of that file expires, in seconds since 1970.",
+                ),
+                &["name"],
+            ))?,
             build_info: add.gauges("bearward_build_info", "The version that runs.", &["version"])?,
             access_dropped: add.counter(
                 "bearward_access_lines_dropped_total",

@@ -199,6 +199,19 @@ impl Metrics {
         self.families.config_last_reload.set(1.0);
     }
 
+    /// Tells when each certificate expires that is in force, by name; those before are told no longer.
+    pub fn certificates_in_force<'n>(&self, certificates: impl Iterator<Item = (&'n str, SystemTime)>) {
+        let mut names = Vec::new();
+        for (name, not_after) in certificates {
+            let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            self.families.certificate_expiry.with_label_values(&[name]).set(seconds);
+            names.push(name);
+        }
+        remove(&self.families.certificate_expiry, |labels| {
+            labels.get("name").is_some_and(|name| !names.contains(name))
+        });
+    }
+
     /// The count of access lines that were not written.
     pub fn access_lines_dropped(&self) -> Dropped {
         Dropped(self.families.access_dropped.clone())

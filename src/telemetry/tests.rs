@@ -220,6 +220,8 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
     metrics.panicked();
     metrics.config_in_force("0123abcd");
     metrics.config_reloaded(ReloadResult::Failure);
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    metrics.certificates_in_force([("tls.crt", expires), ("old.crt", expires)].into_iter());
     let text = metrics.render();
     let version = env!("CARGO_PKG_VERSION");
     for sample in [
@@ -233,6 +235,8 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
         r#"bearward_config_reloads_total{result="success"} 0"#,
         "bearward_config_last_reload_successful 0",
         r#"bearward_config_info{hash="0123abcd"} 1"#,
+        r#"bearward_certificate_expiry_timestamp_seconds{name="old.crt"} 1800000000"#,
+        r#"bearward_certificate_expiry_timestamp_seconds{name="tls.crt"} 1800000000"#,
         &format!(r#"bearward_build_info{{version="{version}"}} 1"#),
         "bearward_access_lines_dropped_total 0",
         "bearward_log_lines_dropped_total 0",
@@ -244,6 +248,9 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
     }
     metrics.config_in_force("4567");
     assert_eq!(samples(ledger.telemetry(), "bearward_config_info"), [r#"bearward_config_info{hash="4567"} 1"#]);
+    let family = "bearward_certificate_expiry_timestamp_seconds";
+    metrics.certificates_in_force([("tls.crt", expires + Duration::from_secs(1))].into_iter());
+    assert_eq!(samples(ledger.telemetry(), family), [format!("{family}{{name=\"tls.crt\"}} 1800000001")]);
 }
 
 /// A pipe that keeps what was written.

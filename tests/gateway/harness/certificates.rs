@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
@@ -86,11 +86,29 @@ impl Issued {
         format!("{{ certificate = \"{certificate}\", private_key = \"{key}\" }}")
     }
 
+    /// The certificate's file.
+    pub fn file(&self) -> &Path {
+        &self.certificate_file
+    }
+
     /// Writes this pair into the files of another.
     pub fn write_as(&self, other: &Self) {
+        self.write_certificate_as(other);
+        self.write_key_as(other);
+    }
+
+    /// Writes the certificate alone.
+    pub fn write_certificate_as(&self, other: &Self) {
         fs::write(&other.certificate_file, &self.pem[0]).unwrap();
-        fs::write(&other.key_file, &self.pem[1]).unwrap();
-        fs::set_permissions(&other.key_file, Permissions::from_mode(0o440)).unwrap();
+    }
+
+    /// Writes the key alone.
+    pub fn write_key_as(&self, other: &Self) {
+        // Nobody may find it with other permissions meanwhile.
+        let new = other.key_file.with_extension("new");
+        fs::write(&new, &self.pem[1]).unwrap();
+        fs::set_permissions(&new, Permissions::from_mode(0o440)).unwrap();
+        fs::rename(&new, &other.key_file).unwrap();
     }
 
     /// The certificate in DER.

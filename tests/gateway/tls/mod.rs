@@ -3,6 +3,7 @@
 mod certificates;
 mod client_certificates;
 mod connections;
+mod files;
 mod hostile;
 mod reload;
 
