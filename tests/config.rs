@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bearward::cli::check;
 use bearward::config::{
-    Authorization, ClientCertificateMode, Config, Endpoints, KeySource, LogFormat, LogLevel, RefusalLog, example,
+    Address, Authorization, ClientCertificateMode, Config, Endpoints, KeySource, LogFormat, LogLevel, RefusalLog,
+    example,
 };
 use bearward::policy::issuer::IssuerId;
 use bearward::policy::route::Access;
@@ -82,7 +83,7 @@ fn the_example_is_good() {
     assert_eq!((code, err.as_str()), (0, ""));
 }
 
-/// Each block of TOML on a page of `docs` is a whole file.
+/// Each block of TOML on a page of `docs` is a whole file, or one but for the route that uses its upstream.
 #[test]
 fn the_configurations_of_the_pages_are_good() {
     let mut seen = 0;
@@ -97,8 +98,11 @@ fn the_configurations_of_the_pages_are_good() {
             for block in text.split("```toml\n").skip(1) {
                 let (text, _) = block.split_once("```").unwrap();
                 // Where a pod has these files, this machine has none.
-                let text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
-                let text = text.replace("/etc/bearward/tls/", "");
+                let mut text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
+                text = text.replace("/etc/bearward/tls/", "");
+                if !text.contains("[[routes]]") {
+                    text.push_str("[[routes]]\npath = \"/*\"\npolicy = \"public\"\nupstream = \"orders\"\n");
+                }
                 let (code, _, err) = checked(&text, false);
                 assert_eq!(code, 0, "{}: {err}", page.display());
                 // Shadow mode is warned of, as it is meant to be, and what a page says is warned of; nothing else is.
@@ -194,6 +198,8 @@ fn what_the_file_says_is_in_the_model() {
         url = "http://[::1]:3000"
         timeout = "9s"
         connect_timeout = "10s"
+        retries = 0
+        max_concurrent = 7
         authorization = "remove"
         identity_headers = { X-User = "sub" }
         [[routes]]
@@ -205,6 +211,10 @@ fn what_the_file_says_is_in_the_model() {
         path = "/b"
         policy = "public"
         upstream = "http://127.0.0.1:3001/"
+        [[routes]]
+        path = "/c"
+        policy = "public"
+        upstream = "unix:/run/c.sock"
     "#;
     fs::write(&path, text).unwrap();
     let config = Config::load(&path).unwrap().config;
@@ -255,14 +265,17 @@ fn what_the_file_says_is_in_the_model() {
     assert_eq!(config.rules.issuers[0].leeway, 300);
     assert_eq!(config.rules.issuers[1].leeway, 30);
 
-    let [orders, by_url] = &config.upstreams[..] else { panic!("two upstreams") };
-    assert_eq!((orders.address.authority().as_str(), orders.address.port()), ("[::1]:3000", 3000));
+    let [orders, by_url, socket] = &config.upstreams[..] else { panic!("three upstreams") };
+    assert_eq!(orders.address.authority(), "[::1]:3000");
     assert_eq!((orders.timeout, orders.connect_timeout), (seconds(9), seconds(10)));
     assert_eq!(orders.authorization, Authorization::Remove);
     assert_eq!(orders.identity_headers[0].name, "x-user");
+    assert_eq!((orders.retries, orders.max_concurrent, &orders.tls), (0, 7, &None));
+    assert_eq!((by_url.retries, by_url.max_concurrent), (1, 10));
+    assert_eq!((socket.name.as_str(), &socket.address), ("unix:/run/c.sock", &Address::Unix("/run/c.sock".into())));
     assert_eq!((by_url.name.as_str(), by_url.timeout), ("http://127.0.0.1:3001", seconds(30)));
 
-    let [a, b] = config.rules.routes.routes() else { panic!("two routes") };
+    let [a, b, _] = config.rules.routes.routes() else { panic!("three routes") };
     assert_eq!((a.name.as_str(), a.upstream.0, a.keep_authorization, a.body_bytes), ("/a/*", 0, false, None));
     assert_eq!((b.name.as_str(), b.upstream.0, b.keep_authorization, b.body_bytes), ("/b", 1, true, Some(1 << 20)));
     let Access::Policies(policies) = &a.access else { panic!("a policy") };

@@ -2,10 +2,13 @@
 //!
 //! What is shown is read from the model, not from the file: defaults, names and issuers are those that will be used.
 
+mod upstream;
+
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use self::upstream::UpstreamLine;
 use super::authorities::Authorities;
 use super::facts::moment;
 use super::model::{Certificate, Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Server};
@@ -23,6 +26,7 @@ pub struct Description {
     server: ServerLine,
     pub(super) routes: Vec<RouteLine>,
     issuers: Vec<IssuerLine>,
+    upstreams: Vec<UpstreamLine>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,7 +64,6 @@ pub(super) struct RouteLine {
     policies: Vec<PolicyLine>,
     upstream: String,
     upstream_url: String,
-    upstream_timeout: String,
     host: &'static str,
     authorization: &'static str,
     /// Empty: nothing is stripped.
@@ -161,6 +164,7 @@ impl Config {
                     refresh: duration_text(source.refresh),
                 })
                 .collect(),
+            upstreams: self.upstreams.iter().map(UpstreamLine::of).collect(),
         }
     }
 
@@ -177,7 +181,6 @@ impl Config {
             },
             upstream: upstream.name.clone(),
             upstream_url: upstream.address.to_string(),
-            upstream_timeout: duration_text(upstream.timeout),
             host: upstream.host.name(),
             authorization: upstream.authorization.name(),
             strip_prefix: route.path.literal_prefix(route.stripped),
@@ -300,7 +303,8 @@ impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.server.fmt(f)?;
         self.routes.iter().try_for_each(|route| route.fmt(f))?;
-        self.issuers.iter().try_for_each(|issuer| issuer.fmt(f))
+        self.issuers.iter().try_for_each(|issuer| issuer.fmt(f))?;
+        self.upstreams.iter().try_for_each(|upstream| upstream.fmt(f))
     }
 }
 

@@ -37,6 +37,7 @@ mod signing_key;
 mod syntax;
 mod units;
 mod upstream_address;
+mod upstream_tls;
 
 use std::path::Path;
 
@@ -53,7 +54,7 @@ pub use self::files::{Digest, Files};
 pub use self::model::{
     AccessLog, Address, Admin, Authentication, Authorization, Certificate, Client, ClientCertificateMode,
     ClientCertificates, Config, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Limits, Log,
-    LogFormat, LogLevel, RefusalLog, Secret, Server, SigningKey, Tls, Upstream,
+    LogFormat, LogLevel, RefusalLog, Scheme, Secret, Server, SigningKey, Tls, Upstream, UpstreamTls,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

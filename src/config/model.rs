@@ -15,7 +15,8 @@ use super::read::AuthMethod;
 pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
 pub use super::secret::Secret;
 pub use super::signing_key::SigningKey;
-pub use super::upstream_address::Address;
+pub use super::upstream_address::{Address, Scheme};
+pub use super::upstream_tls::UpstreamTls;
 use crate::policy::Rules;
 use crate::policy::identity::IdentityHeader;
 use crate::policy::jwk::JwkSet;
@@ -276,12 +277,18 @@ pub struct Upstream {
     pub name: String,
     /// Where it listens.
     pub address: Address,
-    /// To the response's head.
+    /// TLS, where it speaks that.
+    pub tls: Option<UpstreamTls>,
+    /// From the end of the request to the answer's head, and between two parts of an answer of declared length.
     pub timeout: Duration,
-    /// To the connection.
+    /// To the connection, the name's resolution and the TLS handshake included; and in the queue before it.
     pub connect_timeout: Duration,
     /// Which `Host` it gets.
     pub host: HostField,
+    /// How often a request without effects may be repeated whose kept connection ended before any answer: 0 or 1.
+    pub retries: u32,
+    /// How many requests it has at once; at least one.
+    pub max_concurrent: usize,
     /// What becomes of the client's `Authorization`.
     pub authorization: Authorization,
     /// The headers that tell it who calls.

@@ -257,12 +257,16 @@ options! {
 
     /// `[upstreams.NAME]`
     struct Upstream {
-        /// where it listens
+        /// where it listens: http, https, h2c (HTTP/2 without TLS; gRPC), or unix:/path
         url: Address = Required(r#""http://127.0.0.1:3000""#);
-        /// to the response's head
+        /// to the response's head, and between parts of a response of declared length
         timeout: Duration = Default(r#""30s""#);
-        /// to the connection
+        /// to the connection, and in the queue for it
         connect_timeout: Duration = Default(r#""2s""#);
+        /// or 0; of requests without effects, where a kept connection died before any answer; within a budget
+        retries: u32 = Default("1");
+        /// requests at once, further ones wait, then: overloaded; default: connections of [server.limits]
+        max_concurrent: u32 = Off("1000");
         /// the client's Host, or "upstream": its own
         host: HostField = Default(r#""preserve""#);
         /// or "remove"

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::request_body::RequestBody;
+use super::request_body::{Fault, RequestBody};
+use crate::policy::reject::Code;
 use crate::remote::upstream::{Answer, AnswerBroken};
 
 /// What a client is sent after the head.
@@ -20,7 +21,8 @@ pub struct Body {
 
 enum Source {
     Own(Bytes),
-    Upstream(Answer<RequestBody>),
+    /// With the place of the request's own fault: the answer may have begun before the request ended.
+    Upstream(Answer<RequestBody>, Option<Fault>),
 }
 
 type Watcher = Box<dyn FnOnce(Ending) + Send>;
@@ -30,8 +32,8 @@ type Watcher = Box<dyn FnOnce(Ending) + Send>;
 pub enum Ending {
     /// All of it was taken by the connection.
     Whole,
-    /// The upstream broke off.
-    Broken,
+    /// It broke off.
+    Broken(Code),
     /// The client left first.
     Abandoned,
 }
@@ -47,9 +49,9 @@ impl Body {
         Self { source: Source::Own(bytes), watcher: None }
     }
 
-    /// The upstream's bytes.
-    pub(super) fn upstream(answer: Answer<RequestBody>) -> Self {
-        Self { source: Source::Upstream(answer), watcher: None }
+    /// The upstream's bytes. `fault` is where the request's body tells what broke it, if it has one.
+    pub(super) fn upstream(answer: Answer<RequestBody>, fault: Option<Fault>) -> Self {
+        Self { source: Source::Upstream(answer, fault), watcher: None }
     }
 
     /// Has `watcher` told once how this body ends.
@@ -65,10 +67,22 @@ impl Body {
         }
     }
 
+    /// Why it broke off.
+    fn code(&self, broken: AnswerBroken) -> Code {
+        match (broken, &self.source) {
+            (AnswerBroken::Upstream, _) => Code::UpstreamUnreachable,
+            (AnswerBroken::Late, _) => Code::UpstreamTimeout,
+            (AnswerBroken::RequestBody, Source::Upstream(_, Some(fault))) => {
+                fault.get().map_or(Code::Internal, |fault| fault.reject(None).code())
+            }
+            (AnswerBroken::RequestBody, Source::Upstream(_, None) | Source::Own(_)) => Code::Internal,
+        }
+    }
+
     fn nothing_left(&self) -> bool {
         match &self.source {
             Source::Own(bytes) => bytes.is_empty(),
-            Source::Upstream(answer) => http_body::Body::is_end_stream(answer),
+            Source::Upstream(answer, _) => http_body::Body::is_end_stream(answer),
         }
     }
 }
@@ -81,12 +95,15 @@ impl http_body::Body for Body {
         let polled = match &mut self.source {
             Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Upstream(answer) => Pin::new(answer).poll_frame(cx),
+            Source::Upstream(answer, _) => Pin::new(answer).poll_frame(cx),
         };
         match &polled {
             Poll::Pending => {}
             Poll::Ready(None) => self.ended(Ending::Whole),
-            Poll::Ready(Some(Err(_))) => self.ended(Ending::Broken),
+            Poll::Ready(Some(Err(broken))) => {
+                let code = self.code(*broken);
+                self.ended(Ending::Broken(code));
+            }
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || self.nothing_left() => self.ended(Ending::Whole),
             Poll::Ready(Some(Ok(_))) => {}
         }
@@ -100,7 +117,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Upstream(answer) => answer.size_hint(),
+            Source::Upstream(answer, _) => answer.size_hint(),
         }
     }
 }
@@ -117,7 +134,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
             Source::Own(_) => "Body(own)",
-            Source::Upstream(_) => "Body(upstream)",
+            Source::Upstream(..) => "Body(upstream)",
         })
     }
 }

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::body::Body;
-use super::request_body::{BodyFault, Pace, RequestBody};
+use super::request_body::{Pace, RequestBody};
 use crate::policy::headers::{Onward, join_cookies, towards_client, towards_upstream};
 use crate::policy::permit::Permit;
 use crate::policy::reject::Reject;
@@ -58,13 +58,11 @@ pub async fn forward(
     match upstreams.send(route.upstream, request).await {
         Ok(mut response) => {
             towards_client(response.headers_mut(), onward.request_id);
-            Ok(response.map(Body::upstream))
+            Ok(response.map(|answer| Body::upstream(answer, fault)))
         }
         Err(NoAnswer::Upstream(reject)) => Err(reject),
         Err(NoAnswer::RequestBody) => Err(match fault.and_then(|fault| fault.get().copied()) {
-            Some(BodyFault::TooLarge) => Reject::BodyTooLarge { limit: route.body_bytes.unwrap_or_default() },
-            Some(BodyFault::TooSlow) => Reject::RequestTimeout,
-            Some(BodyFault::Broken) => Reject::RequestMalformed { rule: "the body ends where its framing does not" },
+            Some(fault) => fault.reject(route.body_bytes),
             None => Reject::Internal { why: "a request's body failed without a fault" },
         }),
     }

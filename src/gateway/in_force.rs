@@ -17,6 +17,7 @@ use crate::remote::http::PlainHttp;
 use crate::remote::introspect::{self, Event, Introspector, Judge};
 use crate::remote::jwks::source::{KeySource, Origin};
 use crate::remote::jwks::{Fetching, KeySets, Standing};
+use crate::remote::upstream::Target;
 use crate::telemetry::access::{Refused, Settings};
 use crate::telemetry::labels::Labels;
 use crate::telemetry::ledger::Ledger;
@@ -26,6 +27,7 @@ use crate::telemetry::log::{Format, Level};
 pub struct InForce {
     config: Config,
     identity_names: Vec<HeaderName>,
+    targets: Vec<Target>,
     keys: Arc<KeySets>,
     /// By [`IssuerId`]; none where opaque tokens are not asked about.
     introspectors: Vec<Option<Introspector>>,
@@ -61,7 +63,8 @@ impl InForce {
             log.adopt(log_format(&config), log_level(&config));
         }
         let was_ready = before.is_some_and(Self::is_ready);
-        Self { identity_names: identity_names(&config), config, keys, introspectors, ledger, was_ready }
+        let targets = config.upstreams.iter().map(Target::from).collect();
+        Self { identity_names: identity_names(&config), targets, config, keys, introspectors, ledger, was_ready }
     }
 
     /// What the file says.
@@ -105,6 +108,11 @@ impl InForce {
                 required: issuer.required_for_ready && !self.was_ready,
             })
             .collect()
+    }
+
+    /// The upstreams, in the order of the configuration.
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
     }
 
     /// Every identity header that any route sets: a client's copies of all of them are removed on every route.

@@ -155,7 +155,7 @@ impl Journey {
             body.watched(move |ending| {
                 let failure = match ending {
                     // The head has gone out: the client sees a body that is cut off.
-                    Ending::Broken => failure.or(Some(Code::UpstreamUnreachable)),
+                    Ending::Broken(code) => failure.or(Some(code)),
                     Ending::Whole | Ending::Abandoned => failure,
                 };
                 let outcome = Outcome {

@@ -31,7 +31,7 @@ use crate::policy::permit::{Permit, Preflighted};
 use crate::policy::reject::Reject;
 use crate::policy::request::RequestView;
 use crate::policy::trace::X_REQUEST_ID;
-use crate::remote::upstream::{Target, Upstreams};
+use crate::remote::upstream::Upstreams;
 
 mod authenticate;
 pub mod body;
@@ -73,13 +73,7 @@ pub struct Gateway {
 impl Gateway {
     /// A worker's gateway of this configuration, after the one it had `before`.
     fn new(shared: &Arc<Shared>, in_force: &Arc<InForce>, before: Option<&Self>) -> Self {
-        let targets = in_force.config().upstreams.iter().map(|upstream| Target {
-            name: upstream.name.clone(),
-            authority: upstream.address.authority(),
-            timeout: upstream.timeout,
-            connect_timeout: upstream.connect_timeout,
-        });
-        let upstreams = Upstreams::new(targets, in_force.ledger(), before.map(|before| &before.upstreams));
+        let upstreams = Upstreams::new(in_force.targets(), in_force.ledger(), before.map(|before| &before.upstreams));
         Self { shared: Arc::clone(shared), in_force: Arc::clone(in_force), upstreams }
     }
 

@@ -20,6 +20,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::policy::reject::Reject;
+
 /// How slow a client may be with what it sends or takes: at least so many bytes in so much time of waiting for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -51,6 +53,17 @@ pub enum BodyFault {
     TooSlow,
     /// Its framing broke, or the client left.
     Broken,
+}
+
+impl BodyFault {
+    /// What it is called, where a route takes at most `limit` bytes.
+    pub(super) fn reject(self, limit: Option<u64>) -> Reject {
+        match self {
+            Self::TooLarge => Reject::BodyTooLarge { limit: limit.unwrap_or_default() },
+            Self::TooSlow => Reject::RequestTimeout,
+            Self::Broken => Reject::RequestMalformed { rule: "the body ends where its framing does not" },
+        }
+    }
 }
 
 struct Passing {

@@ -87,6 +87,14 @@ pub fn towards_client(headers: &mut HeaderMap, request_id: &RequestId) {
     headers.insert(&X_REQUEST_ID, request_id.value().clone());
 }
 
+/// Rewrites an answer's trailers: what speaks of the connection, the framing or the request id has no place there
+/// (RFC 9110 section 6.5.1).
+pub fn trailers_towards_client(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    trailers.remove(header::CONTENT_LENGTH);
+    trailers.remove(&X_REQUEST_ID);
+}
+
 /// Removes what pretends to come from the gateway, or is read as something else further on.
 fn remove_impostors(headers: &mut HeaderMap, identity_names: &[HeaderName]) {
     let mut doomed = Vec::new();
@@ -263,6 +271,17 @@ mod tests {
     fn a_wish_for_trailers_is_passed_on() {
         let expected = [("connection".to_owned(), "te".to_owned()), ("te".to_owned(), "trailers".to_owned())];
         assert_eq!(kept(&[("te", "gzip;q=0.5, Trailers")]), expected);
+    }
+
+    #[test]
+    fn trailers_lose_what_has_no_place_there() {
+        let mut trailers = HeaderMap::new();
+        for name in ["connection", "transfer-encoding", "content-length", "x-request-id", "grpc-status"] {
+            trailers.insert(name, HeaderValue::from_static("0"));
+        }
+        trailers_towards_client(&mut trailers);
+        assert_eq!(trailers.len(), 1);
+        assert!(trailers.contains_key("grpc-status"));
     }
 
     #[test]

@@ -499,6 +499,13 @@ pub enum Reject {
         /// What there is too much of.
         what: &'static str,
     },
+    /// See [`Code::Overloaded`].
+    UpstreamFull {
+        /// The upstream's configured name.
+        upstream: String,
+        /// How many requests it has at once.
+        bound: usize,
+    },
     /// See [`Code::UpstreamUnreachable`].
     UpstreamUnreachable {
         /// The upstream's configured name.
@@ -575,7 +582,7 @@ impl Reject {
             Self::ClaimInsufficient { .. } => Code::ClaimInsufficient,
             Self::KeysUnavailable { .. } => Code::KeysUnavailable,
             Self::IntrospectionUnavailable { .. } => Code::IntrospectionUnavailable,
-            Self::Overloaded { .. } => Code::Overloaded,
+            Self::Overloaded { .. } | Self::UpstreamFull { .. } => Code::Overloaded,
             Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
@@ -662,6 +669,9 @@ impl Reject {
             }
             Self::UpstreamTimeout { upstream, why } => format!("upstream {upstream}: {why}"),
             Self::Overloaded { what } => (*what).to_owned(),
+            Self::UpstreamFull { upstream, bound } => {
+                format!("upstream {upstream}: it has {bound} requests at once, and no place became free in time")
+            }
             Self::Internal { why } => (*why).to_owned(),
         }
     }
@@ -751,8 +761,11 @@ impl Reject {
             Self::Overloaded { .. } => {
                 "raise the limit that is named, or give the gateway more cores, memory or replicas"
             }
+            Self::UpstreamFull { .. } => "see why the upstream is slow, or raise `max_concurrent` if it can take more",
             Self::UpstreamUnreachable { .. } => "see that the upstream runs and listens at its `url`",
-            Self::UpstreamMalformed { .. } => "the upstream's answer breaks HTTP; mend it there",
+            Self::UpstreamMalformed { .. } => {
+                "see that the upstream speaks what its `url` says; if it does, its answer breaks HTTP and is to be mended there"
+            }
             Self::UpstreamTimeout { .. } => "raise `timeout` of the upstream if it is meant to take that long",
             Self::Internal { .. } => "this is a defect of the gateway; report it with the log around it",
         }
@@ -764,7 +777,7 @@ impl Reject {
             Some(*retry_after)
         } else {
             // What comes again at once finds nothing changed.
-            matches!(self, Self::Overloaded { .. }).then_some(1)
+            matches!(self.code(), Code::Overloaded).then_some(1)
         }
     }
 

@@ -1,108 +1,146 @@
-//! The APIs behind us: HTTP/1.1 over kept connections.
+//! The APIs behind us: HTTP/1.1 and HTTP/2, in clear, within TLS, or on a Unix socket.
 //!
 //! One [`Upstreams`] belongs to one worker, and its connections to that worker's runtime. It promises:
 //!
-//! - A request goes out once. The one exception is a kept connection that closed before it took any of the request:
-//!   the request then goes out on a fresh one.
-//! - A connection is kept only where the request and the answer both ended as their framing said; in every other case,
-//!   a client that left among them, it is closed, and nobody else reads from it.
-//! - An answer whose head can be read two ways is a fault (`upstream_malformed`), and so is an upgrade nobody asked for.
-//! - Framing is ours: of a request's own fields `Content-Length` and `Transfer-Encoding` must be gone or made by us.
+//! 1. A request that an upstream has not taken goes out again: where a kept connection closed before any of it was sent, and
+//!    where HTTP/2 says that it was not processed and its body is not lost.
+//! 2. A request that may have been taken goes out again only where it is safe (RFC 9110 section 9.2.1) and without a body,
+//!    the connection had carried requests before and ended before any byte of an answer, `retries` allows it, and
+//!    repetitions are few among the requests. Once. Nothing else is ever sent twice.
+//! 3. A connection is kept only where the request and the answer both ended as their framing said; in every other case, a
+//!    client that left among them, it is closed (in HTTP/2: the stream), and nobody else reads from it.
+//! 4. An answer whose head can be read two ways is a fault (`upstream_malformed`), and so is an upgrade nobody asked for.
+//! 5. Every wait has a limit but one: an answer without a declared length may be silent for as long as its connection lives.
+//! 6. Framing is ours: of a request's own fields `Content-Length` and `Transfer-Encoding` must be gone or made by us.
 //!
-//! It does not judge bodies, rewrite other fields, or try an upstream twice.
+//! It does not judge bodies or rewrite other fields.
 
 mod answer;
-mod link;
-mod pool;
+mod budget;
+mod counted;
+mod exchange;
+mod gate;
+mod head;
+mod http1;
+mod http2;
+mod outgoing;
+mod target;
+mod transport;
+mod way;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 pub use self::answer::{Answer, AnswerBroken};
-use self::link::{Link, Tracked, Wire};
-use self::pool::{Broken, Lease, Pool};
+use self::budget::Budget;
+use self::counted::Counted;
+pub use self::gate::Gate;
+use self::gate::{Full, Pass};
+use self::http1::Lease;
+use self::outgoing::Source;
+pub use self::target::{Place, Protocol, Target};
+use self::transport::Spoken;
+use self::way::Way;
 use crate::policy::reject::Reject;
 use crate::policy::route::UpstreamId;
-use crate::telemetry::ledger::Ledger;
-
-/// Where one upstream is, and how long it may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Its configured name.
-    pub name: String,
-    /// `host:port`; a host that is a name is resolved at each new connection.
-    pub authority: String,
-    /// From the end of the request to the head of the answer.
-    pub timeout: Duration,
-    /// To the connection, the resolution of the name included.
-    pub connect_timeout: Duration,
-}
-
-/// How long an unused connection is kept: less than the 5 s after which common servers close theirs.
-pub const IDLE_LIMIT: Duration = Duration::from_secs(4);
-
-/// How many unused connections are kept for each upstream of a worker.
-const KEPT_AT_MOST: usize = 256;
+use crate::telemetry::labels::RetryResult;
+use crate::telemetry::ledger::{Ledger, UpstreamCounts};
 
 /// The largest head of an answer, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
 
+/// How often one request is sent at most, the times that it was not taken included.
+const ATTEMPTS: usize = 3;
+
+const NO_ANSWER: &str = "no answer within `timeout`";
+
 /// The upstreams of one worker.
 pub struct Upstreams<B> {
-    upstreams: Vec<Upstream<B>>,
+    upstreams: Vec<Arc<Upstream<B>>>,
 }
 
+/// One upstream of one worker.
 struct Upstream<B> {
     target: Target,
-    pool: Arc<Pool<B>>,
+    counts: Option<UpstreamCounts>,
+    http1: Arc<http1::Pool<B>>,
+    http2: http2::Channels<B>,
+    /// What it spoke on the latest connection; TLS settles it anew on each.
+    spoken: Mutex<Option<Spoken>>,
+    /// The opening that several requests wait for, because they may share what it opens.
+    opening: Mutex<Option<Opening>>,
+    budget: Budget,
 }
+
+/// The opening of a connection, as those see it who wait for it: none, then how it went.
+type Opening = watch::Receiver<Option<Result<(), Fault>>>;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NoAnswer {
-    /// The upstream's fault.
+    /// The upstream's fault, or ours.
     Upstream(Reject),
     /// The request's own body failed; whoever made that body knows why.
     RequestBody,
 }
 
+/// Why an attempt gave no answer.
+enum Failed {
+    /// Nothing of the request was taken: it may go elsewhere. Its head, where that came back.
+    Untaken(Option<Box<Parts>>),
+    /// The connection ended before any byte of an answer; whether the request was taken is not known.
+    Died(String),
+    /// Nothing more can be done.
+    Over(Fault),
+}
+
+impl Failed {
+    fn untaken<B>(request: Request<B>) -> Self {
+        Self::Untaken(Some(Box::new(request.into_parts().0)))
+    }
+}
+
+/// Why there is no answer, before the upstream's name is put to it.
+#[derive(Debug, Clone)]
+enum Fault {
+    Unreachable(String),
+    Malformed(String),
+    Late(&'static str),
+    RequestBody,
+    Internal(&'static str),
+}
+
 impl<B> Upstreams<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// The upstreams in the order of the configuration, whose connections are counted in its `ledger`. One that was the
-    /// same `before` keeps its connections; before and now must belong to one worker.
-    pub fn new(targets: impl IntoIterator<Item = Target>, ledger: &Ledger, before: Option<&Self>) -> Self {
-        let kept = |target: &Target| {
-            let mut known = before?.upstreams.iter();
-            known.find(|known| known.target == *target).map(|known| Arc::clone(&known.pool))
+    /// The upstreams in the order of the configuration, which are counted in its `ledger`. One that was the same `before`
+    /// stays as it is, with its connections; before and now must belong to one worker.
+    pub fn new(targets: &[Target], ledger: &Ledger, before: Option<&Self>) -> Self {
+        let kept = |target: &Target| before?.upstreams.iter().find(|known| known.target == *target).cloned();
+        let upstream = |(place, target): (usize, &Target)| {
+            kept(target).unwrap_or_else(|| Arc::new(Upstream::new(target.clone(), ledger.upstream(place).cloned())))
         };
-        let upstream = |(place, target): (usize, Target)| {
-            let fresh = || Arc::new(Pool::new(KEPT_AT_MOST, ledger.connections(place).cloned()));
-            Upstream { pool: kept(&target).unwrap_or_else(fresh), target }
-        };
-        Self { upstreams: targets.into_iter().enumerate().map(upstream).collect() }
+        Self { upstreams: targets.iter().enumerate().map(upstream).collect() }
     }
 
     /// Sends a request to the upstream at that place of the configuration; must run on the worker's own runtime.
     ///
-    /// The request's target is sent as it is: give it in origin form. Dropping the future, or the answer before its
-    /// end, closes the connection.
+    /// The request's target is sent as it is: give it in origin form, and the host in `Host`. Dropping the future, or the
+    /// answer before its end, closes the connection or resets the stream.
     ///
     /// # Errors
     ///
-    /// [`NoAnswer::Upstream`] with `upstream_unreachable`, `upstream_timeout` or `upstream_malformed`, or with `internal`
-    /// where there is no such upstream; [`NoAnswer::RequestBody`] where the request's body gave an error.
+    /// [`NoAnswer::Upstream`] with `upstream_unreachable`, `upstream_timeout`, `upstream_malformed` or `overloaded`, or with
+    /// `internal` where there is no such upstream; [`NoAnswer::RequestBody`] where the request's body gave an error.
     pub async fn send(&self, upstream: UpstreamId, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
         let upstream =
             self.upstreams.get(upstream.0).ok_or(NoAnswer::Upstream(Reject::Internal { why: "no such upstream" }))?;
@@ -113,60 +151,175 @@ where
 impl<B> Upstream<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    async fn send(&self, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
-        let mut request = request.map(Tracked::new);
-        *request.version_mut() = Version::HTTP_11;
-        if let Some(mut lease) = self.pool.take() {
-            match lease.send(request).await {
-                Ok(response) => return self.judge(response, lease),
-                Err(Broken::Untaken(untaken)) => request = *untaken,
-                Err(Broken::Taken(error)) => return Err(self.fault(&error, &lease)),
-            }
-        }
-        let mut lease = self.connect().await?;
-        match lease.send(request).await {
-            Ok(response) => self.judge(response, lease),
-            Err(Broken::Untaken(_)) => Err(self.unreachable("the new connection was closed at once")),
-            Err(Broken::Taken(error)) => Err(self.fault(&error, &lease)),
+    fn new(target: Target, counts: Option<UpstreamCounts>) -> Self {
+        Self {
+            http1: Arc::new(http1::Pool::new()),
+            http2: http2::Channels::new(target.gate.bound().div_ceil(http2::STREAMS)),
+            target,
+            counts,
+            spoken: Mutex::default(),
+            opening: Mutex::default(),
+            budget: Budget::new(),
         }
     }
 
-    /// Opens a connection and leaves a task with it that lives as long as it does.
-    async fn connect(&self) -> Result<Lease<B>, NoAnswer> {
+    async fn send(self: &Arc<Self>, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
+        let pass = self.target.gate.enter(self.target.connect_timeout).await.map_err(|Full| self.overloaded())?;
+        self.budget.earn();
+        let (head, body) = request.into_parts();
+        let (method, source) = (head.method.clone(), Source::new(body));
+        let mut repetition = Repetition::of(&self.target, &method, &source);
+        let sent = self.attempt(head, &source, &mut repetition).await;
+        if repetition == Repetition::Done {
+            let result = if sent.is_ok() { RetryResult::Success } else { RetryResult::Failure };
+            self.retried(result);
+        }
+        let (response, way) = sent.map_err(|fault| self.no_answer(fault))?;
+        source.settle();
+        self.judge(response, &method, way, pass)
+    }
+
+    /// Sends a request, and sends it again where the module says that it may be.
+    async fn attempt(
+        self: &Arc<Self>,
+        mut head: Parts,
+        source: &Source<B>,
+        repetition: &mut Repetition,
+    ) -> Result<(Response<Incoming>, Way<B>), Fault> {
+        for attempt in 0..ATTEMPTS {
+            let mut way = self.way(attempt > 0).await?;
+            let repeatable = *repetition == Repetition::Allowed && way.is_used();
+            // What is sent by HTTP/2 never comes back.
+            let spare = (way.is_shared() || repeatable).then(|| head.clone());
+            let body = source.begin(way.exchange(), way.is_shared()).ok_or_else(lost)?;
+            head = match (way.send(head, body, self.target.protocol.scheme()).await, spare) {
+                (Ok(response), _) => return Ok((response, way)),
+                (Err(Failed::Over(fault)), _) => return Err(fault),
+                (Err(Failed::Untaken(_)), Some(spare)) if way.is_shared() => spare,
+                (Err(Failed::Untaken(Some(head))), _) if way.is_used() => *head,
+                (Err(Failed::Untaken(_)), _) => return Err(closed_at_once()),
+                (Err(Failed::Died(_)), Some(spare)) if repeatable && self.may_repeat() => {
+                    *repetition = Repetition::Done;
+                    spare
+                }
+                (Err(Failed::Died(why)), _) => return Err(Fault::Unreachable(why)),
+            };
+        }
+        Err(Fault::Unreachable("it took the request on no connection".to_owned()))
+    }
+
+    fn may_repeat(&self) -> bool {
+        let within = self.budget.spend();
+        if !within {
+            self.retried(RetryResult::BudgetSpent);
+        }
+        within
+    }
+
+    fn retried(&self, result: RetryResult) {
+        if let Some(counts) = &self.counts {
+            counts.retried(result);
+        }
+    }
+
+    /// A connection, or a place on one; `fresh`: not one that was kept for a single request at a time.
+    async fn way(self: &Arc<Self>, fresh: bool) -> Result<Way<B>, Fault> {
+        loop {
+            if let Some(stream) = self.http2.take(self.target.timeout) {
+                return Ok(Way::Http2(stream));
+            }
+            if !fresh && let Some(lease) = self.http1.take() {
+                return Ok(Way::Http1(lease));
+            }
+            match self.spoken() {
+                Some(Spoken::Http1) => {
+                    if let Some(lease) = self.open().await? {
+                        return Ok(Way::Http1(lease));
+                    }
+                }
+                Some(Spoken::Http2) => {
+                    if let Some(stream) = self.http2.take_any(self.target.timeout) {
+                        return Ok(Way::Http2(stream));
+                    }
+                    self.shared_opening().await?;
+                    if self.http2.is_empty() && self.spoken() == Some(Spoken::Http2) {
+                        return Err(closed_at_once());
+                    }
+                }
+                None => self.shared_opening().await?,
+            }
+        }
+    }
+
+    fn spoken(&self) -> Option<Spoken> {
+        *self.spoken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a connection that others may share, or waits for the opening that is under way. It goes on where the request
+    /// that began it is given up.
+    async fn shared_opening(self: &Arc<Self>) -> Result<(), Fault> {
+        let mut opened = self.join_opening();
+        match opened.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(opened)) => opened.clone(),
+            Ok(None) | Err(_) => Err(Fault::Internal("the opening of a connection was given up")),
+        }
+    }
+
+    fn join_opening(self: &Arc<Self>) -> Opening {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever opened for an earlier one is gone.
+        if let Some(opened) = opening.as_ref().filter(|opened| opened.has_changed().is_ok()) {
+            return opened.clone();
+        }
+        let (tell, opened) = watch::channel(None);
+        *opening = Some(opened.clone());
+        let upstream = Arc::clone(self);
+        tokio::spawn(async move {
+            let opened = upstream.open().await.map(|lease| lease.map(Lease::leave).unwrap_or_default());
+            tell.send_replace(Some(opened));
+        });
+        opened
+    }
+
+    /// Opens a connection: for one request where it speaks HTTP/1.1, else for all.
+    async fn open(&self) -> Result<Option<Lease<B>>, Fault> {
         let opening = async {
-            let stream = TcpStream::connect(self.target.authority.as_str()).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(stream)
+            let (connection, spoken) = transport::open(&self.target).await.map_err(|error| told(&error))?;
+            let counted = Counted::new(self.counts.clone());
+            let lease = match spoken {
+                Spoken::Http1 => self.http1.begin(connection, counted, self.target.timeout).await.map(Some),
+                Spoken::Http2 => self.http2.begin(connection, counted).await.map(|()| None),
+            };
+            *self.spoken.lock().unwrap_or_else(PoisonError::into_inner) = Some(spoken);
+            lease.map_err(|error| told(&error))
         };
-        let stream = match tokio::time::timeout(self.target.connect_timeout, opening).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(error)),
-            Err(_) => return Err(self.late("no connection within `connect_timeout`")),
-        };
-        let link = Arc::new(Link::new());
-        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&link)));
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(HEAD_BYTES).max_header_size(HEAD_BYTES);
-        let (sender, connection) = builder.handshake(wire).await.map_err(|error| self.unreachable(error))?;
-        let task = tokio::spawn(link::drive(connection, Arc::clone(&link), self.target.timeout, IDLE_LIMIT));
-        Ok(Lease::new(sender, link, task.abort_handle(), Arc::clone(&self.pool)))
+        match timeout(self.target.connect_timeout, opening).await {
+            Ok(opened) => opened.map_err(Fault::Unreachable),
+            Err(_) => Err(Fault::Late("no connection within `connect_timeout`")),
+        }
     }
 
     /// Passes on an answer whose head can be read in one way only.
     fn judge(
         &self,
-        response: Response<hyper::body::Incoming>,
-        lease: Lease<B>,
+        response: Response<Incoming>,
+        method: &Method,
+        mut way: Way<B>,
+        pass: Pass,
     ) -> Result<Response<Answer<B>>, NoAnswer> {
-        if let Some(why) = ambiguity(response.status(), response.headers()) {
-            return Err(self.malformed(why));
+        let status = response.status();
+        if let Some(why) = head::ambiguity(status, response.headers()) {
+            return Err(self.no_answer(Fault::Malformed(why.to_owned())));
         }
-        let mut response = response.map(|body| Answer::new(body, lease));
+        let bodiless = head::is_bodiless(method, status);
+        if bodiless && head::declares_body(response.headers()) {
+            // Some servers send that body all the same. It would be read as the next answer's head.
+            way.close_after();
+        }
+        let mut response = response.map(|body| Answer::new((!bodiless).then_some(body), way, pass));
         // Whatever version the upstream spoke, how the answer is framed for the client is not its business.
         *response.version_mut() = Version::HTTP_11;
-        let status = response.status();
         let headers = response.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         if status == StatusCode::NO_CONTENT {
@@ -175,57 +328,52 @@ where
         Ok(response)
     }
 
-    fn fault(&self, error: &hyper::Error, lease: &Lease<B>) -> NoAnswer {
-        if lease.timed_out() {
-            return self.late("no answer within `timeout`");
-        }
-        if error.is_user() && !lease.request_is_sent() {
-            return NoAnswer::RequestBody;
-        }
-        if error.is_parse() || lease.has_received() {
-            return self.malformed(error);
-        }
-        self.unreachable(error)
+    fn overloaded(&self) -> NoAnswer {
+        NoAnswer::Upstream(Reject::UpstreamFull { upstream: self.target.name.clone(), bound: self.target.gate.bound() })
     }
 
-    fn unreachable(&self, why: impl fmt::Display) -> NoAnswer {
-        NoAnswer::Upstream(Reject::UpstreamUnreachable { upstream: self.target.name.clone(), why: why.to_string() })
-    }
-
-    fn malformed(&self, why: impl fmt::Display) -> NoAnswer {
-        NoAnswer::Upstream(Reject::UpstreamMalformed { upstream: self.target.name.clone(), why: why.to_string() })
-    }
-
-    fn late(&self, why: &'static str) -> NoAnswer {
-        NoAnswer::Upstream(Reject::UpstreamTimeout { upstream: self.target.name.clone(), why })
+    fn no_answer(&self, fault: Fault) -> NoAnswer {
+        let upstream = self.target.name.clone();
+        NoAnswer::Upstream(match fault {
+            Fault::Unreachable(why) => Reject::UpstreamUnreachable { upstream, why },
+            Fault::Malformed(why) => Reject::UpstreamMalformed { upstream, why },
+            Fault::Late(why) => Reject::UpstreamTimeout { upstream, why },
+            Fault::Internal(why) => Reject::Internal { why },
+            Fault::RequestBody => return NoAnswer::RequestBody,
+        })
     }
 }
 
-/// Why an answer's head cannot be passed on, beside what the parser refuses.
-///
-/// hyper takes a length beside `chunked`, two equal lengths, and codings that it then reads to the connection's end; a
-/// client, or a cache between, may frame each of these otherwise (RFC 9112 section 6.3).
-fn ambiguity(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Some("it switched protocols, which nobody asked for");
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if codings.next().is_some() || coding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-        return Some("its Transfer-Encoding is not `chunked` alone");
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if coding.is_some() && length.is_some() {
-        return Some("it has both Content-Length and Transfer-Encoding");
-    }
-    if lengths.next().is_some() || length.is_some_and(|value| !is_length(value.as_bytes())) {
-        return Some("its Content-Length is not one number");
-    }
-    None
+/// Whether a request that may have been taken is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repetition {
+    /// Never.
+    Forbidden,
+    /// Once, where the connection died and the budget has it.
+    Allowed,
+    /// It was.
+    Done,
 }
 
-/// Up to 18 digits: what fits every reader's integer.
-fn is_length(value: &[u8]) -> bool {
-    !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit)
+impl Repetition {
+    fn of<B: Body<Data = Bytes>>(target: &Target, method: &Method, source: &Source<B>) -> Self {
+        if target.retries > 0 && method.is_safe() && source.is_empty() { Self::Allowed } else { Self::Forbidden }
+    }
+}
+
+fn lost() -> Fault {
+    Fault::Unreachable("it refused the request after much of its body was sent".to_owned())
+}
+
+fn closed_at_once() -> Fault {
+    Fault::Unreachable("the new connection was closed at once".to_owned())
+}
+
+/// The innermost cause: the outer ones only say that something failed.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

@@ -28,6 +28,7 @@ pub(super) struct Families {
     pub(super) jwks_keys: IntGaugeVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_duration: HistogramVec,
+    pub(super) upstream_retries: IntCounterVec,
     pub(super) upstream_connections: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) requests_in_flight: IntGauge,
@@ -125,6 +126,11 @@ impl Families {
                 "Time from handing a request to the upstream to the end of its answer.",
                 &SECONDS,
                 &["upstream"],
+            )?,
+            upstream_retries: add.counters(
+                "bearward_upstream_retries_total",
+                "Requests that were sent again, or not for want of budget, because a kept connection ended before any answer.",
+                &["upstream", "result"],
             )?,
             upstream_connections: add.gauges(
                 "bearward_upstream_connections",

@@ -301,6 +301,18 @@ closed! {
 }
 
 closed! {
+    /// What became of a request whose connection to the upstream ended before any answer, and that could be repeated.
+    RetryResult {
+        /// Repeated, and answered.
+        Success = "success",
+        /// Repeated, and not answered.
+        Failure = "failure",
+        /// Not repeated: too many others were of late.
+        BudgetSpent = "budget_spent",
+    }
+}
+
+closed! {
     /// How a reload of the configuration ended.
     ReloadResult {
         /// The new configuration is in force.

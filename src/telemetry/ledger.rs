@@ -10,7 +10,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::access::Settings;
 use super::families::Families;
-use super::labels::{ConnectionState, Labels, METHODS, NONE, method_index, status_label};
+use super::labels::{ConnectionState, Labels, METHODS, NONE, RetryResult, method_index, status_label};
 use super::metrics::Held;
 use super::names::Name;
 use super::series::Chain;
@@ -46,23 +46,32 @@ struct RouteSeries {
 struct UpstreamSeries {
     duration: Histogram,
     errors: Chain<IntCounter>,
-    connections: Connections,
+    counts: UpstreamCounts,
 }
 
-/// The counts of the connections to one upstream. Clones are of the same counts.
+/// What is counted of one upstream beside requests. Clones are of the same counts.
 #[derive(Debug, Clone)]
-pub struct Connections {
+pub struct UpstreamCounts {
     idle: IntGauge,
     active: IntGauge,
+    /// By [`RetryResult`].
+    retries: Arc<[IntCounter]>,
 }
 
-impl Connections {
+impl UpstreamCounts {
     /// Counts a connection for as long as it is in that state.
-    pub fn count(&self, state: ConnectionState) -> Held {
+    pub fn connection(&self, state: ConnectionState) -> Held {
         Held::new(match state {
             ConnectionState::Idle => &self.idle,
             ConnectionState::Active => &self.active,
         })
+    }
+
+    /// Counts a request that was repeated, or would have been.
+    pub fn retried(&self, result: RetryResult) {
+        if let Some(counter) = self.retries.get(result as usize) {
+            counter.inc();
+        }
     }
 }
 
@@ -126,8 +135,9 @@ impl Ledger {
             && let Some(upstream) = self.upstreams.get(visit.upstream)
         {
             upstream.duration.observe(visit.time.as_secs_f64());
-            if let Some(code @ (Code::UpstreamUnreachable | Code::UpstreamMalformed | Code::UpstreamTimeout)) =
-                outcome.failure
+            if let Some(
+                code @ (Code::UpstreamUnreachable | Code::UpstreamMalformed | Code::UpstreamTimeout | Code::Overloaded),
+            ) = outcome.failure
             {
                 let labels = [&*self.upstream_names[visit.upstream], code.facts().name];
                 upstream
@@ -173,9 +183,9 @@ impl Ledger {
         })
     }
 
-    /// The counts of the connections to an upstream.
-    pub fn connections(&self, upstream: usize) -> Option<&Connections> {
-        self.upstreams.get(upstream).map(|upstream| &upstream.connections)
+    /// What is counted of an upstream beside requests.
+    pub fn upstream(&self, upstream: usize) -> Option<&UpstreamCounts> {
+        self.upstreams.get(upstream).map(|upstream| &upstream.counts)
     }
 
     /// Counts a request that was permitted by an ID token, where the issuer's `accept_id_tokens` lets it.
@@ -205,10 +215,15 @@ impl Drop for Ledger {
 impl UpstreamSeries {
     fn new(families: &Families, name: &str) -> Self {
         let state = |state: ConnectionState| families.upstream_connections.with_label_values(&[name, state.label()]);
+        let retries = |result: &RetryResult| families.upstream_retries.with_label_values(&[name, result.label()]);
         Self {
             duration: families.upstream_duration.with_label_values(&[name]),
             errors: Chain::new(),
-            connections: Connections { idle: state(ConnectionState::Idle), active: state(ConnectionState::Active) },
+            counts: UpstreamCounts {
+                idle: state(ConnectionState::Idle),
+                active: state(ConnectionState::Active),
+                retries: RetryResult::ALL.iter().map(retries).collect(),
+            },
         }
     }
 }

@@ -192,7 +192,7 @@ fn what_lasts_is_counted_while_it_lasts() {
     let metrics = &ledger.telemetry().metrics;
     let one = |family: &str| samples(ledger.telemetry(), family).concat();
     let (request, connection) = (metrics.request_started(), metrics.connection_opened(0));
-    let idle = ledger.connections(0).unwrap().count(ConnectionState::Idle);
+    let idle = ledger.upstream(0).unwrap().connection(ConnectionState::Idle);
     assert_eq!(one("bearward_requests_in_flight"), "bearward_requests_in_flight 1");
     assert_eq!(one("bearward_connections"), r#"bearward_connections{listener="127.0.0.1:8080"} 1"#);
     assert_eq!(

@@ -40,6 +40,12 @@ issuer main
   signs with RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
   keys       discovered at https://tenant.eu.auth0.com/.well-known/openid-configuration
 
+upstream http://127.0.0.1:3000
+  speaks     HTTP/1.1
+  waits      30s for its answer, 2s for a connection
+  repeats    a GET whose kept connection died before any answer
+  at once    20000 requests
+
 ";
     assert_eq!(done.out, expected);
 

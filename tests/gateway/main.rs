@@ -29,4 +29,5 @@ mod proxy_protocol;
 mod reload;
 mod routing;
 mod tls;
+mod upstreams;
 mod wire;

@@ -32,7 +32,7 @@ fn all() -> String {
     let _held = (
         metrics.connection_opened(0),
         metrics.request_started(),
-        ledger.connections(0).map(|connections| connections.count(ConnectionState::Active)),
+        ledger.upstream(0).map(|upstream| upstream.connection(ConnectionState::Active)),
     );
     for fault in ConnectionFault::ALL {
         metrics.connection_failed(0, *fault);

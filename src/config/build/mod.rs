@@ -40,7 +40,8 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
     let admin = file.admin.value.as_ref().and_then(|raw| server::admin(raw, file.server.value.as_ref(), faults));
     let log = file.log.value.as_ref().and_then(server::log);
     let issuers = issuers::issuers(raw_issuers, directory, faults);
-    let mut upstreams = Upstreams::new(named(&file.upstreams), faults);
+    let connections = server.as_ref().map(|server| server.limits.connections);
+    let mut upstreams = Upstreams::new(named(&file.upstreams), connections, faults);
     let around = Surroundings {
         issuers: raw_issuers,
         policies: named(&file.policies)

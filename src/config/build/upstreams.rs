@@ -1,33 +1,52 @@
 //! `[upstreams.NAME]`, and those that a route names by URL.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::HeaderName;
+use rustls::RootCertStore;
+use rustls::pki_types::ServerName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::positive;
 use crate::config::declare::{Opt, Read};
 use crate::config::fault::{Faults, Span};
-use crate::config::model::Upstream;
+use crate::config::model::{Address, Scheme, Upstream, UpstreamTls};
 use crate::config::nearest::suggest;
 use crate::config::options;
 use crate::config::read::{At, ForwardedClaims};
+use crate::config::upstream_tls::system_roots;
 use crate::policy::identity::IdentityHeader;
 use crate::policy::route::UpstreamId;
 
 /// The upstreams of the file, and further ones as routes name them.
 pub(super) struct Upstreams<'r> {
     names: Vec<&'r str>,
+    around: Surroundings,
     /// At the place of their [`UpstreamId`]; `None`: with faults, which were reported.
     built: Vec<Option<Upstream>>,
 }
 
+/// What upstreams take from elsewhere.
+struct Surroundings {
+    /// How many clients may be connected; `None`: with faults.
+    connections: Option<usize>,
+    /// Whom the system trusts: read once, where somebody asks.
+    system: OnceCell<Result<Arc<RootCertStore>, String>>,
+}
+
 impl<'r> Upstreams<'r> {
-    pub(super) fn new(raw: &'r [(At<String>, options::Upstream)], faults: &mut Faults) -> Self {
+    pub(super) fn new(
+        raw: &'r [(At<String>, options::Upstream)],
+        connections: Option<usize>,
+        faults: &mut Faults,
+    ) -> Self {
+        let around = Surroundings { connections, system: OnceCell::new() };
         Self {
             names: raw.iter().map(|(name, _)| name.value.as_str()).collect(),
-            built: raw.iter().map(|(name, raw)| upstream(&name.value, raw, faults)).collect(),
+            built: raw.iter().map(|(name, raw)| around.upstream(&name.value, raw, faults)).collect(),
+            around,
         }
     }
 
@@ -36,7 +55,8 @@ impl<'r> Upstreams<'r> {
         if let Some(at) = self.names.iter().position(|name| *name == word) {
             return Some(UpstreamId(at));
         }
-        if !word.contains("://") {
+        // A name has no colon.
+        if !word.contains(':') {
             let near = suggest(word, self.names.iter().copied());
             let help = format!("a name, or a URL such as \"http://127.0.0.1:3000\": {near}");
             faults.fault(span, format!("no upstream is called `{word}`"), help);
@@ -47,7 +67,7 @@ impl<'r> Upstreams<'r> {
         // Two routes that name one URL share its connections.
         let known = self.built.iter().position(|known| known.as_ref().is_some_and(|known| known.name == name));
         let at = known.unwrap_or_else(|| {
-            self.built.push(upstream(&name, &raw, faults));
+            self.built.push(self.around.upstream(&name, &raw, faults));
             self.built.len() - 1
         });
         Some(UpstreamId(at))
@@ -72,19 +92,56 @@ fn by_url(url: &str, span: &Span, faults: &mut Faults) -> Option<options::Upstre
     options::Upstream::read(&Spanned::new(span.clone(), DeValue::Table(table)), &opt, faults)
 }
 
-fn upstream(name: &str, raw: &options::Upstream, faults: &mut Faults) -> Option<Upstream> {
-    positive(&raw.timeout, "timeout", "no answer could come in time; the default is \"30s\"", faults);
-    positive(&raw.connect_timeout, "connect_timeout", "no connection could be made; the default is \"2s\"", faults);
-    let identity_headers = raw.identity_headers.value.as_ref().map(|raw| identity_headers(raw, faults));
-    Some(Upstream {
-        name: name.to_owned(),
-        address: raw.url.value.clone()?,
-        timeout: raw.timeout.value?,
-        connect_timeout: raw.connect_timeout.value?,
-        host: raw.host.value?,
-        authorization: raw.authorization.value?,
-        identity_headers: identity_headers.unwrap_or_default(),
-    })
+impl Surroundings {
+    fn upstream(&self, name: &str, raw: &options::Upstream, faults: &mut Faults) -> Option<Upstream> {
+        positive(&raw.timeout, "timeout", "no answer could come in time; the default is \"30s\"", faults);
+        positive(&raw.connect_timeout, "connect_timeout", "no connection could be made; the default is \"2s\"", faults);
+        positive(
+            &raw.max_concurrent,
+            "max_concurrent",
+            "no request could go there; left out, it is `connections` of [server.limits]",
+            faults,
+        );
+        if raw.retries.value.is_some_and(|retries| retries > 1) {
+            let help = "write 1, or 0 for never: more would multiply an outage";
+            faults.fault(&raw.retries.span, "`retries` is at most 1", help);
+        }
+        let identity_headers = raw.identity_headers.value.as_ref().map(|raw| identity_headers(raw, faults));
+        let tls = raw.url.value.as_ref().map(|address| self.tls(address, raw, faults));
+        Some(Upstream {
+            name: name.to_owned(),
+            address: raw.url.value.clone()?,
+            tls: tls??,
+            timeout: raw.timeout.value?,
+            connect_timeout: raw.connect_timeout.value?,
+            retries: raw.retries.value?,
+            max_concurrent: match raw.max_concurrent.value {
+                Some(bound) => usize::try_from(bound).unwrap_or(usize::MAX),
+                None if raw.max_concurrent.written => return None,
+                None => self.connections?,
+            },
+            host: raw.host.value?,
+            authorization: raw.authorization.value?,
+            identity_headers: identity_headers.unwrap_or_default(),
+        })
+    }
+
+    /// TLS to an https upstream: `Some(None)` to another, `None` after reporting faults.
+    fn tls(&self, address: &Address, raw: &options::Upstream, faults: &mut Faults) -> Option<Option<UpstreamTls>> {
+        let Address::Host { scheme: Scheme::Https, host, .. } = address else { return Some(None) };
+        let roots = self.system.get_or_init(system_roots).clone().map_err(|why| {
+            let help = "install its authorities (Debian's package is ca-certificates)";
+            faults.fault(&raw.url.span, format!("the system trusts no authority{why}"), help);
+        });
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
+            let what = format!("no certificate can be for the host `{host}`");
+            faults.fault(&raw.url.span, what, "write a name of DNS, or an address");
+        });
+        let tls = UpstreamTls::new(name.ok()?, roots.ok()?).map_err(|why| {
+            faults.fault(&raw.url.span, format!("TLS is not possible: {why}"), "this is a defect of ours");
+        });
+        tls.ok().map(Some)
+    }
 }
 
 fn identity_headers(ForwardedClaims(raw): &ForwardedClaims, faults: &mut Faults) -> Arc<[IdentityHeader]> {

@@ -55,7 +55,7 @@ strings! {
     SocketAddr = "an address and a port such as \"0.0.0.0:8080\"", schema::text("^.+:[0-9]{1,5}$"), socket;
     IpNet = "a network such as \"10.0.0.0/8\"", schema::text("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"), network;
     Url = "an http:// or https:// URL", schema::text("^https?://"), url;
-    Address = "an http:// URL", schema::text("^http://"), Address::parse;
+    Address = "a URL of http, https, h2c or unix", schema::text("^((https?|h2c)://|unix:/)"), Address::parse;
     Algorithm = "the name of a signature algorithm",
         schema::words(Self::ALL.iter().map(|algorithm| algorithm.name())), algorithm;
     Origin = "an origin such as \"https://app.example.com\"", schema::text(r"^(\*|[a-z][a-z0-9+.-]*://\S+)$"), origin;

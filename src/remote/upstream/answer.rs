@@ -1,7 +1,7 @@
 //! The body of an upstream's answer.
 //!
-//! It holds its connection and gives it back for the next request exactly when the body has ended as its framing said.
-//! A body that is dropped earlier, or breaks, takes its connection with it.
+//! It holds its connection, or its place on one, and gives it back exactly when the body has ended as its framing said. A
+//! body that is dropped earlier, or breaks, takes its connection with it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,30 +11,87 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::Lease;
+use super::gate::Pass;
+use super::way::Way;
+use crate::policy::headers::trailers_towards_client;
 
 /// An upstream's body, passed on frame by frame: it is read only as fast as it is polled.
 pub struct Answer<B> {
-    body: Incoming,
-    lease: Option<Lease<B>>,
+    body: Option<Incoming>,
+    /// What of the declared length is still to come.
+    left: Option<u64>,
+    held: Option<Held<B>>,
+}
+
+/// What an answer holds to its end.
+struct Held<B> {
+    way: Way<B>,
+    _pass: Pass,
 }
 
 /// The body broke off before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnswerBroken;
+pub enum AnswerBroken {
+    /// By the upstream.
+    Upstream,
+    /// The upstream sent nothing more for the whole of `timeout`, of an answer whose length it had declared.
+    Late,
+    /// By the request's own body, which had not ended when the answer began.
+    RequestBody,
+}
 
 impl<B> Answer<B> {
-    pub(super) fn new(body: Incoming, lease: Lease<B>) -> Self {
-        let mut answer = Self { body, lease: Some(lease) };
-        if answer.body.is_end_stream() {
+    /// The body as it comes; none where the answer cannot have one (RFC 9110 section 6.4.1).
+    pub(super) fn new(body: Option<Incoming>, way: Way<B>, pass: Pass) -> Self {
+        let left = body.as_ref().and_then(|body| body.size_hint().exact());
+        let mut answer = Self { body, left, held: Some(Held { way, _pass: pass }) };
+        if answer.is_over() {
             answer.give_back();
         }
         answer
     }
 
+    fn is_over(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
     fn give_back(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
+        if let Some(held) = self.held.take() {
+            held.way.give_back();
+        }
+    }
+
+    /// Whether a body that gives nothing more has ended as its framing said: hyper takes a stream that was reset with
+    /// `NO_ERROR` for one that has ended.
+    fn is_whole(&self) -> bool {
+        let reset = self.held.as_ref().is_some_and(|held| held.way.is_shared() && !self.is_over());
+        !reset && self.left.is_none_or(|left| left == 0)
+    }
+
+    /// The upstream is waited for; ready where that was too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // An answer without a declared length may be silent for as long as its connection lives: events, long polls.
+        if self.left.is_none() {
+            return Poll::Pending;
+        }
+        self.held.as_mut().map_or(Poll::Pending, |held| held.way.poll_late(cx))
+    }
+
+    fn moved(&mut self, frame: &Frame<Bytes>) -> Result<(), AnswerBroken> {
+        let Some(left) = &mut self.left else { return Ok(()) };
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        *left = left.checked_sub(length).ok_or(AnswerBroken::Upstream)?;
+        if let Some(held) = &self.held {
+            held.way.exchange().answer_moves();
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self) -> AnswerBroken {
+        match self.held.take() {
+            Some(held) if held.way.exchange().is_expired() => AnswerBroken::Late,
+            Some(held) if held.way.exchange().request_is_broken() => AnswerBroken::RequestBody,
+            Some(_) | None => AnswerBroken::Upstream,
         }
     }
 }
@@ -44,39 +101,53 @@ impl<B: Unpin> Body for Answer<B> {
     type Error = AnswerBroken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
+        let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
+        let mut frame = match Pin::new(body).poll_frame(cx) {
+            Poll::Pending if self.poll_late(cx).is_ready() => return Poll::Ready(Some(Err(self.broken()))),
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Some(Err(_))) => {
-                self.lease = None;
-                return Poll::Ready(Some(Err(AnswerBroken)));
+            Poll::Ready(None) if self.is_whole() => {
+                self.give_back();
+                return Poll::Ready(None);
             }
-            Poll::Ready(None) => self.give_back(),
-            // Trailers are the last frame, and a known length tells the last data frame; nobody may ask again after it.
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || self.body.is_end_stream() => self.give_back(),
-            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Some(Err(self.broken()))),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        if let Err(broken) = self.moved(&frame) {
+            self.held = None;
+            return Poll::Ready(Some(Err(broken)));
         }
-        polled.map_err(|_| AnswerBroken)
+        if let Some(trailers) = frame.trailers_mut() {
+            trailers_towards_client(trailers);
+        }
+        // Trailers are the last frame, and a known length tells the last data frame; nobody may ask again after it.
+        if frame.is_trailers() || self.is_over() {
+            self.give_back();
+        }
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 impl<B> fmt::Debug for Answer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("ended", &self.lease.is_none()).finish_non_exhaustive()
+        f.debug_struct("Answer").field("ended", &self.held.is_none()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Display for AnswerBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the upstream's answer broke off")
+        f.write_str(match self {
+            Self::Upstream => "the upstream's answer broke off",
+            Self::Late => "the upstream's answer stalled",
+            Self::RequestBody => "the request broke off while it was answered",
+        })
     }
 }
 

@@ -156,6 +156,20 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// An answer's bytes up to its end, or the connection's where that comes first.
+    pub async fn message(&mut self) -> Vec<u8> {
+        loop {
+            let text = String::from_utf8_lossy(&self.buffer);
+            let length =
+                text.split_once("content-length: ").and_then(|(_, rest)| rest.split_once("\r\n")?.0.parse().ok());
+            let whole = find(&self.buffer, b"\r\n\r\n")
+                .is_some_and(|head| length.is_some_and(|length: usize| self.buffer.len() >= head + 4 + length));
+            if whole || !self.more().await {
+                return std::mem::take(&mut self.buffer);
+            }
+        }
+    }
+
     async fn line(&mut self) -> String {
         loop {
             if let Some(at) = find(&self.buffer, b"\r\n") {

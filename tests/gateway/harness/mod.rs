@@ -1,9 +1,11 @@
 //! Builders for the world around the gateway: an issuer, an upstream, a client, the gateway itself.
 
+pub mod api;
 #[allow(dead_code, reason = "some of it is for the tests of the command line alone")]
 pub mod binary;
 pub mod certificates;
 pub mod client;
+pub mod framed;
 pub mod frames;
 pub mod gateway;
 pub mod introspection;

@@ -69,6 +69,8 @@ pub enum Reply {
     Early(Vec<u8>),
     /// 200 with a body of so many bytes, which are counted as they are taken.
     Flood(usize),
+    /// These pieces, with so long before each.
+    Drip(Vec<Vec<u8>>, Duration),
     /// These bytes once the watch shows true.
     Held(watch::Receiver<bool>, Vec<u8>),
 }
@@ -134,6 +136,11 @@ impl Upstream {
     /// Answers the next request that has no other answer yet with this.
     pub fn reply(&self, reply: Reply) {
         self.shared.replies.lock().unwrap().push_back(reply);
+    }
+
+    /// Forgets the answers that nobody has asked for yet.
+    pub fn forget(&self) {
+        self.shared.replies.lock().unwrap().clear();
     }
 
     /// Every request so far.
@@ -219,6 +226,14 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
                         return;
                     }
                     shared.seen.send_modify(|seen| seen.flooded += piece.len());
+                }
+            }
+            Reply::Drip(pieces, pause) => {
+                for piece in pieces {
+                    tokio::time::sleep(pause).await;
+                    if stream.write_all(&piece).await.is_err() {
+                        return;
+                    }
                 }
             }
             Reply::Held(mut gate, bytes) => {

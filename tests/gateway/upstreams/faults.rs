@@ -1,0 +1,181 @@
+//! An upstream that cuts, stalls, lies and talks on: never a wrong body, never another request's answer.
+
+use std::time::{Duration, Instant};
+
+use super::{errors, gateway};
+use crate::harness::client::Client;
+use crate::harness::gateway::Served;
+use crate::harness::upstream::{Reply, Upstream};
+
+/// An answer of which every part is told from every other.
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-which: this\r\ncontent-length: 60\r\n\r\n";
+
+fn whole(mark: char) -> String {
+    format!("{HEAD}{}", mark.to_string().repeat(60))
+}
+
+/// The next request on the same gateway gets its own answer.
+async fn next_is_sound(upstream: &Upstream, gateway: &Served, case: &str) {
+    upstream.reply(Reply::Bytes(whole('n').into_bytes()));
+    let answer = Client::connect(gateway.address()).await.get("/next").await;
+    assert_eq!((answer.status, answer.text()), (200, &*"n".repeat(60)), "{case}");
+}
+
+#[tokio::test]
+async fn an_answer_cut_at_any_byte_is_never_taken_for_another() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "");
+    let answer = whole('a');
+    let cuts = (0..HEAD.len()).chain((HEAD.len()..answer.len()).step_by(3));
+    let (mut sent, mut in_body) = (0, 0);
+    for cut in cuts {
+        for reset in [false, true] {
+            let case = format!("cut at {cut}, reset: {reset}");
+            let bytes = answer.as_bytes()[..cut].to_vec();
+            upstream.reply(if reset { Reply::Reset(bytes) } else { Reply::Close(bytes) });
+            let mut client = Client::connect(gateway.address()).await;
+            client.send("POST / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            let text = String::from_utf8(client.message().await).unwrap();
+            sent += 1;
+            assert_eq!(upstream.count(), sent, "{case}: sent once");
+            if cut >= HEAD.len() && text.is_empty() {
+                // The end was there before our head had left: the client sees no answer.
+                next_is_sound(&upstream, &gateway, &case).await;
+                sent += 1;
+                continue;
+            }
+            let (head, body) = text.split_once("\r\n\r\n").expect(&case);
+            // A reset overtakes the bytes before it.
+            if reset && head.starts_with("HTTP/1.1 502 ") {
+                assert!(body.contains("upstream_unreachable") || body.contains("upstream_malformed"), "{case}: {text}");
+            } else if cut < HEAD.len() {
+                let code = if cut == 0 { "upstream_unreachable" } else { "upstream_malformed" };
+                assert!(head.starts_with("HTTP/1.1 502 ") && body.contains(code), "{case}: {text}");
+            } else {
+                assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 60"), "{case}: {text}");
+                assert!(body.len() <= cut - HEAD.len() && body.bytes().all(|byte| byte == b'a'), "{case}: {text}");
+                in_body += 1;
+            }
+            next_is_sound(&upstream, &gateway, &case).await;
+            sent += 1;
+        }
+    }
+    assert!(in_body >= 20, "{in_body}");
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_there() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "timeout = \"200ms\"");
+    upstream.reply(Reply::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()));
+    let mut client = Client::connect(gateway.address()).await;
+    let begun = Instant::now();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.rest().await, b"half");
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(10), "{took:?}");
+    gateway.counted(&errors("upstream_timeout"), 1.0).await;
+    upstream.closed(1).await;
+
+    for silent in [
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\ndata:\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata:\n",
+    ] {
+        upstream.reply(Reply::Stall(silent.into()));
+        let mut client = Client::connect(gateway.address()).await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.head().await.status, 200);
+        let rest = tokio::time::timeout(Duration::from_millis(600), client.rest()).await;
+        assert!(rest.is_err(), "an answer without a length may be silent: {silent}");
+    }
+    assert_eq!(gateway.sample(&errors("upstream_timeout")), Some(1.0));
+}
+
+#[tokio::test]
+async fn an_answer_may_be_slow_as_long_as_it_goes_on() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "timeout = \"400ms\"");
+    let pieces = std::iter::once("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n")
+        .chain("slowly".split("").filter(|piece| !piece.is_empty()));
+    upstream.reply(Reply::Drip(pieces.map(|piece| piece.as_bytes().to_vec()).collect(), Duration::from_millis(100)));
+    let mut client = Client::connect(gateway.address()).await;
+    assert_eq!(client.get("/").await.text(), "slowly");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_time_is_no_stall_of_the_upstream() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "timeout = \"200ms\"");
+    let length = 32 << 20;
+    upstream.reply(Reply::Flood(length));
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    // Three times as long as the upstream may be silent.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(client.bytes(length).await.len(), length);
+}
+
+#[tokio::test]
+async fn a_body_where_none_belongs_is_no_answer_to_anybody() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "");
+    let other = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong";
+    for (method, status, fields) in [
+        ("HEAD", 200, format!("content-length: {}", other.len())),
+        ("HEAD", 200, "transfer-encoding: chunked".to_owned()),
+        ("GET", 204, format!("content-length: {}", other.len())),
+        ("GET", 204, "x: 1".to_owned()),
+        ("GET", 304, format!("content-length: {}", other.len())),
+    ] {
+        let case = format!("{method} {status} {fields}");
+        upstream.reply(Reply::Bytes(format!("HTTP/1.1 {status} Fine\r\n{fields}\r\n\r\n{other}").into_bytes()));
+        let mut client = Client::connect(gateway.address()).await;
+        let answer = client.ask(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        assert_eq!((answer.status, answer.text()), (status, ""), "{case}");
+        upstream.reply(Reply::Bytes(whole('n').into_bytes()));
+        assert_eq!(client.get("/next").await.text(), "n".repeat(60), "{case}: the next one on the same connection");
+        next_is_sound(&upstream, &gateway, &case).await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_late_where_none_belongs_meets_a_closed_connection() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "");
+    let mut client = Client::connect(gateway.address()).await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\n";
+    upstream.reply(Reply::Bytes(head.into()));
+    assert_eq!(client.ask("HEAD / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 200);
+    upstream.closed(1).await;
+    assert_eq!(client.get("/").await.text(), "ok");
+}
+
+#[tokio::test]
+async fn an_answer_that_a_request_breaks_off_is_not_blamed_on_the_upstream() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "");
+    // The answer has begun, and waits for the request to go on.
+    upstream.reply(Reply::Early(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun".to_vec()));
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    client.send("no chunk\r\n").await;
+    client.rest().await;
+    gateway.counted("bearward_requests_total{by=\"upstream\",method=\"POST\",route=\"all\",status=\"200\"}", 1.0).await;
+    assert_eq!(gateway.sample(&errors("upstream_unreachable")), None);
+    let lines = gateway.access_lines();
+    assert!(lines[0].contains("\"code\":\"request_malformed\""), "{lines:?}");
+}
+
+#[tokio::test]
+async fn endless_informational_answers_end_with_the_timeout() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "timeout = \"300ms\"");
+    let hint = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".to_vec();
+    upstream.reply(Reply::Drip(vec![hint; 1000], Duration::from_millis(20)));
+    let mut client = Client::connect(gateway.address()).await;
+    let answer = client.get("/").await;
+    assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
+}

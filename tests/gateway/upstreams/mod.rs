@@ -1,0 +1,33 @@
+//! What upstreams of every kind are asked, what becomes of their answers, and of their faults.
+
+mod bounds;
+mod faults;
+mod grpc;
+mod http2;
+mod places;
+mod retries;
+
+use crate::harness::gateway::Served;
+
+/// A gateway with one public route to an upstream of this URL, with further lines in its section.
+fn gateway(url: &str, lines: &str) -> Served {
+    Served::start(&format!(
+        "[upstreams.api]\nurl = \"{url}\"\n{lines}\n\n\
+         [[routes]]\nname = \"all\"\npath = \"/*\"\npolicy = \"public\"\nupstream = \"api\"\n"
+    ))
+}
+
+/// The name of a series of the upstream's, with one more label.
+fn series(family: &str, label: &str, value: &str) -> String {
+    let mut labels = [format!("{label}=\"{value}\""), "upstream=\"api\"".to_owned()];
+    labels.sort();
+    format!("bearward_upstream_{family}{{{}}}", labels.join(","))
+}
+
+fn connections(state: &str) -> String {
+    series("connections", "state", state)
+}
+
+fn errors(code: &str) -> String {
+    series("errors_total", "code", code)
+}
