@@ -5,6 +5,7 @@ mod client_certificates;
 mod connections;
 mod files;
 mod hostile;
+mod peers;
 mod reload;
 
 use http::Request;
