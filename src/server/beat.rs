@@ -180,6 +180,14 @@ impl Beat {
         state.turn = Turn::Idle(Instant::now());
     }
 
+    /// Counts the time for which the connection is idle from now on.
+    pub(super) fn idle_from_now(&self) {
+        let mut state = self.state();
+        if let Turn::Idle(since) = &mut state.turn {
+            *since = Instant::now();
+        }
+    }
+
     /// Whether the client may have sent what nobody read; then the connection lingers from now on.
     pub(super) fn must_linger(&self) -> bool {
         let mut state = self.state();

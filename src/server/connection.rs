@@ -6,7 +6,9 @@
 //!    `idle_timeout` of the last one's end, and a client that takes its answer more slowly than `answers` is given up.
 //! 3. What costs memory is there only while it is needed: a connection that has not begun to speak, or on which HTTP/1 is
 //!    quiet, is a socket and a timer.
-//! 4. A connection that is idle when the server closes is closed only after a look whether a request has arrived on it.
+//! 4. When the server closes, a request that has been sent is answered. Nobody is cut off who could not know: an HTTP/1
+//!    connection ends with an answer that says so, or once it has been idle for a moment and nothing more has arrived on
+//!    it; on HTTP/2 GOAWAY is sent, and its client has a moment to hear it.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -131,11 +133,10 @@ async fn spoken(wire: &mut Wire, life: &mut Life) -> Result<Option<Protocol>, Co
     let known = tokio::select! {
         biased;
         known = deadlines.within(protocol.as_mut(), false) => known,
-        () = phase.reached(Phase::Closing) => match arrived(protocol.as_mut(), beat).await {
-            Arrived::End(known) => Ok(known),
-            Arrived::PartOfHead => deadlines.within(protocol.as_mut(), false).await,
-            Arrived::NoHead => return Ok(None),
-        },
+        () = phase.reached(Phase::Closing) => {
+            deadlines.idle_at_most(MOMENT);
+            until_idle(protocol.as_mut(), deadlines, beat).await
+        }
     };
     match known {
         Ok(Ok(protocol)) => Ok(protocol),
@@ -145,33 +146,35 @@ async fn spoken(wire: &mut Wire, life: &mut Life) -> Result<Option<Protocol>, Co
     }
 }
 
-/// What a connection holds when the server closes.
-pub(super) enum Arrived<T> {
-    /// It has just ended.
-    End(T),
-    /// The beginning of a request.
-    PartOfHead,
-    /// A whole request, or nothing.
-    NoHead,
+/// How long a connection may be idle once the server closes: what its client sent before it could hear of that arrives within.
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
+
+/// Awaits `future` unless a limit is passed before; that of an idle connection, only after a last look whether something has
+/// arrived on it.
+pub(super) async fn until_idle<T: Future>(
+    mut future: Pin<&mut T>,
+    deadlines: &mut Deadlines,
+    beat: &Beat,
+) -> Result<T::Output, Stopped> {
+    loop {
+        match deadlines.within(future.as_mut(), false).await {
+            Err(Stopped::Late(Late::Idle)) => {}
+            ended => return ended,
+        }
+        news().await;
+        let looked = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        match (looked, beat.turn()) {
+            (Poll::Ready(output), _) => return Ok(output),
+            (Poll::Pending, Turn::Idle(_)) => return Err(Stopped::Late(Late::Idle)),
+            (Poll::Pending, Turn::Head(_) | Turn::Busy | Turn::Lingering(_) | Turn::Over) => {}
+        }
+    }
 }
 
 /// Returns when the runtime has asked the system for news of every socket since the call. A timer does: it fires only after
 /// that, while a mere yield may end by another wake of the same task.
 pub(super) async fn news() {
     tokio::time::sleep(Duration::from_millis(1)).await;
-}
-
-/// Looks once whether bytes have come that nobody has read yet.
-pub(super) async fn arrived<T: Future>(mut future: Pin<&mut T>, beat: &Beat) -> Arrived<T::Output> {
-    news().await;
-    poll_fn(|cx| {
-        Poll::Ready(match (future.as_mut().poll(cx), beat.turn()) {
-            (Poll::Ready(output), _) => Arrived::End(output),
-            (Poll::Pending, Turn::Head(_)) => Arrived::PartOfHead,
-            (Poll::Pending, Turn::Idle(_) | Turn::Busy | Turn::Lingering(_) | Turn::Over) => Arrived::NoHead,
-        })
-    })
-    .await
 }
 
 /// What went wrong, where something did.

@@ -42,6 +42,11 @@ impl Deadlines {
         Self { timer, beat, bounds, site }
     }
 
+    /// Lets the connection be idle for no longer than this.
+    pub(super) fn idle_at_most(&mut self, limit: Duration) {
+        self.bounds.idle_timeout = self.bounds.idle_timeout.min(limit);
+    }
+
     /// Awaits `future`, unless a limit is passed before; also not beyond a while of quiet, where that is asked for.
     pub(super) async fn within<T: Future>(
         &mut self,

@@ -14,13 +14,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::news;
+use super::connection::MOMENT;
 use super::drain::{Phase, PhaseWatch};
 use super::stream::Stream;
 use super::{proxy, tls};
@@ -111,10 +110,9 @@ async fn begins(socket: &TcpStream, phase: &mut PhaseWatch) -> Result<bool, Conn
     let peeked: io::Result<bool> = tokio::select! {
         biased;
         peeked = socket.peek(&mut byte) => peeked.map(|count| count > 0),
-        // A connection on which nothing has begun ends when the server closes, after a look.
+        // A connection on which nothing has begun ends a moment after the server closes.
         () = phase.reached(Phase::Closing) => {
-            news().await;
-            socket.peek(&mut byte).now_or_never().transpose().map(|count| count.is_some_and(|count| count > 0))
+            timeout(MOMENT, socket.peek(&mut byte)).await.map_or(Ok(false), |peeked| peeked.map(|count| count > 0))
         }
     };
     peeked.map_err(|_| ConnectionFault::Socket)

@@ -14,9 +14,8 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::answering::Answering;
-use super::connection::{Arrived, Bounds, Life, arrived, fault};
+use super::connection::{Bounds, Life, fault};
 use super::deadlines::Stopped;
-use super::drain::Phase;
 use super::wire::{Protocol, Wire};
 use crate::gateway::{Body, Peer};
 use crate::telemetry::labels::ConnectionFault;
@@ -34,22 +33,11 @@ where
     H: Fn(Request<Incoming>, Peer) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let Life { beat, deadlines, phase, .. } = life;
+    let Life { beat, deadlines, .. } = life;
     let mut connection = builder(life.bounds).serve_connection(TokioIo::new(wire), answering);
-    let mut ended = tokio::select! {
-        biased;
-        ended = deadlines.within(Pin::new(&mut connection), true) => ended,
-        () = phase.reached(Phase::Closing) => match arrived(Pin::new(&mut connection), beat).await {
-            Arrived::End(ended) => Ok(ended),
-            arrived @ (Arrived::PartOfHead | Arrived::NoHead) => {
-                // hyper would drop a head that it has half of; that one's answer says that it is the last.
-                if let Arrived::NoHead = arrived {
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
-                deadlines.within(Pin::new(&mut connection), false).await
-            }
-        },
-    };
+    // When the server closes, it goes on all the same until it is quiet: an answer that begins from then on says that it is
+    // the last, and to one that had begun before the client may send another request.
+    let mut ended = deadlines.within(Pin::new(&mut connection), true).await;
     if let Err(Stopped::Quiet) = ended {
         // hyper lets go of a connection only where every request was read and answered to its end.
         Pin::new(&mut connection).graceful_shutdown();

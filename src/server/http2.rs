@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -11,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::answering::Answering;
 use super::beat::{Beat, Late};
-use super::connection::{Bounds, Life, fault};
+use super::connection::{Bounds, Life, MOMENT, fault, until_idle};
 use super::deadlines::Stopped;
 use super::drain::Phase;
 use super::wire::{Protocol, Wire};
@@ -30,9 +29,6 @@ const OWN_RESETS: usize = 128;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// How long an idle client has to hear that its connection ends.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// Answers requests until the connection ends.
 pub(super) async fn serve<H, F>(wire: Wire, answering: Answering<H>, life: &mut Life) -> Result<(), ConnectionFault>
 where
@@ -41,18 +37,19 @@ where
 {
     let Life { bounds, beat, deadlines, phase } = life;
     let mut connection = builder(*bounds, beat).serve_connection(TokioIo::new(wire), answering);
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         biased;
         ended = deadlines.within(Pin::new(&mut connection), false) => ended,
-        () = phase.reached(Phase::Closing) => {
-            Pin::new(&mut connection).graceful_shutdown();
-            deadlines.within(Pin::new(&mut connection), false).await
-        }
+        // The server ends it as if it were idle: after what is under way.
+        () = phase.reached(Phase::Closing) => Err(Stopped::Late(Late::Idle)),
     };
     if let Err(Stopped::Late(Late::Idle)) = ended {
-        // GOAWAY tells the client that nothing it sent was lost; it has a moment to hear that.
+        // GOAWAY tells the client to send no more. What it sent before it heard that is answered (RFC 9113 section 6.8); a
+        // client that does not answer has a moment.
         Pin::new(&mut connection).graceful_shutdown();
-        let _ = tokio::time::timeout(GOODBYE, &mut connection).await;
+        beat.idle_from_now();
+        deadlines.idle_at_most(MOMENT);
+        ended = until_idle(Pin::new(&mut connection), deadlines, beat).await;
     }
     fault(ended, beat, Protocol::Http2).map_or(Ok(()), Err)
 }

@@ -119,3 +119,51 @@ impl Drop for Listening {
         self.0.0.changed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::gateway::request_body::Pace;
+
+    fn room(connections: usize) -> Room {
+        Room::new(terms(connections))
+    }
+
+    fn terms(connections: usize) -> Terms {
+        let second = std::time::Duration::from_secs(1);
+        let bounds = Bounds { head_bytes: 0, header_timeout: second, idle_timeout: second, answers: Pace::default() };
+        Terms { connections, bounds, entrance: Entrance::default() }
+    }
+
+    #[test]
+    fn a_room_is_empty_once_nobody_can_come_in_any_more() {
+        let room = room(1);
+        let is_empty = || room.empty().now_or_never().is_some();
+        assert!(is_empty());
+        let listening = room.listen();
+        assert!(!is_empty(), "a connection may be in its queue");
+        let place = room.take();
+        drop(listening);
+        assert!(!is_empty(), "a connection is open");
+        drop(place);
+        assert!(is_empty());
+    }
+
+    #[test]
+    fn a_bound_that_changes_cuts_nobody_off() {
+        let room = room(2);
+        let is_served = |place: Option<Place>| place.is_some_and(|place| !place.surplus);
+        let held = [room.take(), room.take()];
+        assert!(!is_served(room.take()));
+        room.adopt(terms(3));
+        assert!(is_served(room.take()));
+        room.adopt(terms(1));
+        let [first, second] = held;
+        drop(first);
+        assert!(!is_served(room.take()), "one is still open");
+        drop(second);
+        assert!(is_served(room.take()));
+    }
+}

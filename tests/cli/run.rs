@@ -1,6 +1,7 @@
 //! `bearward run`: from its first line to its last.
 
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -116,9 +117,11 @@ async fn a_second_signal_ends_it_at_once() {
     while admin.get("/readyz").await.status == 200 {}
     // Within the delay new clients are still served.
     assert_eq!(Client::connect(gateway.address).await.get("/open/2").await.status, 200);
+    let second = Instant::now();
     gateway.signal();
     assert_eq!(client.rest().await, b"", "cut off");
     let (status, written) = gateway.wait();
+    assert!(second.elapsed() < Duration::from_secs(5), "{:?}", second.elapsed());
     assert_eq!(status.code(), Some(1), "a request was cut off: {written}");
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::harness::client::Client;
 use crate::harness::issuer::{Document, Issuer};
@@ -50,6 +51,36 @@ async fn a_request_ends_under_the_configuration_it_began_with() {
 async fn client_answer(world: &World, path: &str) -> (u16, String) {
     let answer = world.ask("GET", path, &[]).await;
     (answer.status, answer.code())
+}
+
+#[tokio::test]
+async fn clients_that_are_at_it_hear_nothing_of_reloads() {
+    const CLIENTS: usize = 8;
+    let world = World::start().await;
+    let (answered, mut seen) = watch::channel(0_usize);
+    let token = world.token();
+    let address = world.gateway.address();
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let (answered, token) = (answered.clone(), token.clone());
+        clients.spawn(async move {
+            let mut client = Client::connect(address).await;
+            loop {
+                let request = format!("GET /orders HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+                let answer = client.ask(request).await;
+                assert_eq!((answer.status, answer.header("connection")), (200, None), "{}", answer.text());
+                answered.send_modify(|count| *count += 1);
+            }
+        });
+    }
+    for number in 0..50 {
+        let other = public(&format!("other-{number}"), "/other");
+        world.reroute(["", "leeway = \"1s\""][number % 2], &World::usual(&other));
+        let before = *seen.borrow_and_update();
+        let served = seen.wait_for(|count| *count >= before + CLIENTS);
+        tokio::time::timeout(Duration::from_secs(30), served).await.expect("they go on").unwrap();
+        assert!(clients.try_join_next().is_none(), "a client has failed");
+    }
 }
 
 #[tokio::test]

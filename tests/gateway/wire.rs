@@ -6,7 +6,6 @@ use bearward::gateway::Body;
 use bearward::gateway::request_body::Pace;
 use bearward::server::admin::Admin;
 use bearward::server::connection::Bounds;
-use bearward::server::drain::Drain;
 use bearward::server::entrance::Entrance;
 use bearward::server::room::Terms;
 use bearward::server::{Settings, start};
@@ -556,43 +555,6 @@ async fn the_admin_listener_tells_and_does_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_drain_finishes_what_is_in_flight_and_takes_no_more() {
-    let (upstream, gateway) = world().await;
-    let (open, gate) = watch::channel(false);
-    let mut idle = Client::connect(gateway.address()).await;
-    assert_eq!(idle.get("/").await.status, 200);
-    upstream.reply(Reply::Held(gate, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()));
-    let mut busy = Client::connect(gateway.address()).await;
-    busy.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    upstream.request(1).await;
-
-    let mut http2 = Http2::connect(gateway.address()).await;
-    assert_eq!(http2.ask(Request::get("http://a/").body(Full::default()).unwrap()).await.status, 200);
-    let mut begun = Client::connect(gateway.address()).await;
-    assert_eq!(begun.get("/").await.status, 200);
-    begun.send("GET / HTTP/1.1\r\n").await;
-
-    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
-    let clients = async {
-        assert_eq!(idle.rest().await, b"", "an idle connection ends");
-        http2.closed().await;
-        begun.send("host: a\r\n\r\n").await;
-        assert_eq!(begun.answer().await.header("connection"), Some("close"), "a request that had begun is answered");
-        let mut admin = Client::connect(gateway.admin_address()).await;
-        let ready = admin.get("/readyz").await;
-        assert_eq!(ready.status, 503);
-        assert!(ready.text().contains("draining"), "{}", ready.text());
-        open.send(true).unwrap();
-        let answer = busy.answer().await;
-        assert_eq!((answer.status, answer.text()), (200, "late"));
-        assert_eq!(answer.header("connection"), Some("close"));
-    };
-    let (whole, ()) = tokio::join!(gateway.running().drain(drain), clients);
-    assert!(whole, "every connection ended by itself");
-    assert!(tokio::net::TcpStream::connect(gateway.address()).await.is_err(), "nothing listens any more");
-}
-
-#[tokio::test]
 async fn beyond_the_limit_a_connection_is_told_so_and_closed() {
     let upstream = Upstream::start().await;
     let gateway = Served::start(&public(&upstream, "[server.limits]\nconnections = 2", ""));
@@ -674,21 +636,4 @@ async fn a_panic_costs_one_request() {
     assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
     assert_eq!(client.get("/").await.text(), "fine", "on the same connection");
     assert_eq!(gateway.sample("bearward_panics_total"), Some(1.0));
-}
-
-#[tokio::test]
-async fn while_a_drain_waits_requests_are_still_answered() {
-    let (_upstream, gateway) = world().await;
-    let drain = Drain { delay: Duration::from_secs(60), timeout: Duration::ZERO };
-    let clients = async {
-        let mut admin = Client::connect(gateway.admin_address()).await;
-        while admin.get("/readyz").await.status == 200 {}
-        let mut client = Client::connect(gateway.address()).await;
-        let answer = client.get("/").await;
-        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
-    };
-    tokio::select! {
-        _ = gateway.running().drain(drain) => panic!("the drain waits"),
-        () = clients => {}
-    }
 }

@@ -123,6 +123,11 @@ impl Binary {
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
+    /// How many files the process has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
     /// The value of one sample of `/metrics`.
     pub async fn sample(&self, series: &str) -> Option<f64> {
         let text = Client::connect(self.admin).await.get("/metrics").await;

@@ -73,6 +73,8 @@ pub enum Reply {
     Drip(Vec<Vec<u8>>, Duration),
     /// These bytes once the watch shows true.
     Held(watch::Receiver<bool>, Vec<u8>),
+    /// The first bytes at once, the others once the watch shows true.
+    Begun(Vec<u8>, watch::Receiver<bool>, Vec<u8>),
 }
 
 impl Reply {
@@ -237,6 +239,11 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
                 }
             }
             Reply::Held(mut gate, bytes) => {
+                let _ = gate.wait_for(|open| *open).await;
+                let _ = stream.write_all(&bytes).await;
+            }
+            Reply::Begun(first, mut gate, bytes) => {
+                let _ = stream.write_all(&first).await;
                 let _ = gate.wait_for(|open| *open).await;
                 let _ = stream.write_all(&bytes).await;
             }
