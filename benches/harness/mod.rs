@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bearward::config::Config;
 use bearward::gateway::request_body::Pace;
@@ -28,11 +28,27 @@ pub struct Server {
 impl Server {
     /// This very benchmark once more, as the server that the arguments name.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut process =
-            Command::new(std::env::current_exe().unwrap()).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::telling(Command::new(std::env::current_exe().unwrap()).args(arguments))
+    }
+
+    /// A program that prints the address on which it listens.
+    pub fn telling(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { address: line.trim().parse().unwrap(), process }
+    }
+
+    /// A program that was told to listen on `address`; returns once it does.
+    pub fn told(command: &mut Command, address: SocketAddr) -> Self {
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(address).is_err() {
+            assert!(process.try_wait().unwrap().is_none(), "{command:?} has ended");
+            assert!(begun.elapsed() < Duration::from_secs(30), "{command:?} does not listen on {address}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { process, address }
     }
 
     /// Processor time so far, in seconds: user and system time of proc(5), in ticks of 10 ms.
@@ -44,8 +60,17 @@ impl Server {
     }
 
     pub fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    pub fn peak_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 }
@@ -55,6 +80,11 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// An address of loopback on which nobody listens.
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 /// The value at that share of the sorted values.

@@ -21,11 +21,11 @@ use crate::telemetry::labels::CacheResult;
 
 /// Whose token it is, as far as that was found: for metrics also of refusals.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Claimed {
+pub struct Claimed {
     /// The issuer whose exact `iss` the token has.
-    pub(super) issuer: Option<IssuerId>,
+    pub issuer: Option<IssuerId>,
     /// Whether that issuer's signature was verified.
-    pub(super) verified: bool,
+    pub verified: bool,
 }
 
 /// Takes the credential of a request to `route` and proves its caller; tells `claimed` whose token it is on the way.
@@ -33,7 +33,7 @@ pub(super) struct Claimed {
 /// # Errors
 ///
 /// The first refusal in the order of the decision, from the credential to the token's proof.
-pub(super) async fn authenticate<'r>(
+pub async fn authenticate<'r>(
     gateway: &'r Gateway,
     route: &Route,
     request: &RequestView<'_>,

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::authenticate::Claimed;
 use super::body::{Body, Ending};
+use super::random::random;
 use super::respond::{Asked, refuse};
 use super::{Gateway, Peer};
 use crate::policy::cors::{self, CrossOrigin};
@@ -182,13 +183,4 @@ impl Journey {
             })
         })
     }
-}
-
-/// Random bytes for ids, which are no secrets; zeroes where the system has none to give.
-pub fn random<const LENGTH: usize>() -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        tracing::error!("the system gives no random bytes: request ids are not unique");
-    }
-    bytes
 }

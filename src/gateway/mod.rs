@@ -21,7 +21,6 @@ use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use self::authenticate::authenticate;
 use self::forward::{announced, forward};
 use self::journey::Journey;
 use self::request_body::RequestBody;
@@ -38,15 +37,17 @@ pub mod body;
 pub mod forward;
 mod in_force;
 mod journey;
+mod random;
 pub mod request_body;
 pub mod respond;
 mod shared;
 mod verified;
 mod workers;
 
+pub use self::authenticate::{Claimed, authenticate};
 pub use self::body::Body;
 pub use self::in_force::{InForce, IssuerReadiness, introspection_source, key_source, log_format, log_level};
-pub use self::journey::random;
+pub use self::random::random;
 pub use self::shared::{Shared, SharedFault};
 pub use self::workers::Gateways;
 

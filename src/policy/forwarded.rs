@@ -8,7 +8,6 @@
 //!
 //! No decision about access ever rests on these fields.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
@@ -61,16 +60,15 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, hop: Hop, authority: &str) 
     let peer = hop.peer.to_canonical();
     let proto = if hop.tls { "https" } else { "http" };
 
-    let mut element = match peer {
-        IpAddr::V4(address) => format!("for={address};proto={proto}"),
-        IpAddr::V6(address) => format!("for=\"[{address}]\";proto={proto}"),
-    };
+    let address = peer.to_string();
+    let (opened, closed) = if peer.is_ipv6() { ("for=\"[", "]\";proto=") } else { ("for=", ";proto=") };
+    let mut element = [opened, &address, closed, proto].concat();
     // A quoted string cannot hold a bare quote or backslash; no authority that was decided on has one.
     if !authority.is_empty() && !authority.contains(['"', '\\']) {
-        let _ = write!(element, ";host=\"{authority}\"");
+        element.extend([";host=\"", authority, "\""]);
     }
     continue_chain(headers, &FORWARDED, element, hop.trusted);
-    continue_chain(headers, &X_FORWARDED_FOR, peer.to_string(), hop.trusted);
+    continue_chain(headers, &X_FORWARDED_FOR, address, hop.trusted);
 
     // One proxy's word about scheme and host is kept only where it is one word; two of them would be two answers.
     if !(hop.trusted && single(headers, &X_FORWARDED_PROTO).is_some_and(|value| value == "http" || value == "https")) {
@@ -93,7 +91,7 @@ fn continue_chain(headers: &mut HeaderMap, name: &HeaderName, link: String, trus
             chain.push_str(", ");
         }
     }
-    chain.push_str(&link);
+    let chain = if chain.is_empty() { link } else { chain + &link };
     match HeaderValue::try_from(chain) {
         Ok(value) => headers.insert(name, value),
         Err(_) => headers.remove(name),

@@ -17,7 +17,7 @@
 //! The map is changed in place.
 
 use http::HeaderMap;
-use http::header::{self, Entry, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::forwarded::{Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
 use super::trace::{RequestId, Trace, X_REQUEST_ID};
@@ -97,47 +97,38 @@ pub fn trailers_towards_client(trailers: &mut HeaderMap) {
 
 /// Removes what pretends to come from the gateway, or is read as something else further on.
 fn remove_impostors(headers: &mut HeaderMap, identity_names: &[HeaderName]) {
-    let mut doomed = Vec::new();
-    for name in headers.keys() {
-        let plain = name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let ours = name == X_FORWARDED_FOR || name == X_FORWARDED_PROTO || name == X_FORWARDED_HOST;
-        let claims_origin = name.as_str().starts_with("x-forwarded-") && !ours || name.as_str() == "x-real-ip";
-        if !plain || claims_origin || identity_names.contains(name) {
-            doomed.push(name.clone());
-        }
-    }
+    let ours = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST];
+    let is_impostor = |name: &&HeaderName| {
+        let text = name.as_str();
+        // A name is in lower case here, however it was sent.
+        !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            || text.starts_with("x-forwarded-") && !ours.contains(name)
+            || text == "x-real-ip"
+            || identity_names.contains(name)
+    };
+    let doomed: Vec<HeaderName> = headers.keys().filter(is_impostor).cloned().collect();
     for name in doomed {
-        remove_all(headers, name);
+        headers.remove(name);
     }
 }
 
 /// Removes the fields that are about one connection only.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in named_by_connection(headers) {
-            remove_all(headers, name);
-        }
-    }
-    for name in &HOP_BY_HOP {
+    let named = headers.get_all(header::CONNECTION).iter().flat_map(named_by_connection);
+    let known = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned();
+    let doomed: Vec<HeaderName> = named.chain(known).collect();
+    for name in doomed {
         headers.remove(name);
     }
 }
 
 /// The fields that `Connection` names, less those that nobody may name away.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+fn named_by_connection(value: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
         .filter_map(|member| HeaderName::from_bytes(member.trim_ascii()).ok())
         .filter(|name| !UNNAMEABLE.contains(&name.as_str()))
-        .collect()
-}
-
-fn remove_all(headers: &mut HeaderMap, name: HeaderName) {
-    if let Entry::Occupied(entry) = headers.entry(name) {
-        entry.remove_entry_mult();
-    }
 }
 
 /// Whether `TE` names trailers (RFC 9110 section 10.1.4).

@@ -44,7 +44,9 @@ impl Json {
     ///
     /// Says what is wrong, for a sentence that begins with the name of what was read.
     pub fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        // Seen to be UTF-8 once, and not string by string.
+        let text = std::str::from_utf8(bytes).map_err(|_| "is not valid JSON")?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         // Our own bound is below serde_json's recursion limit of 128, so that the stack is safe either way.
         let value = Value { depth: Self::MAX_DEPTH }.deserialize(&mut deserializer).map_err(|error| {
             match error.classify() {

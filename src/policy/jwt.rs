@@ -12,6 +12,7 @@
 //! 4. `typ`, `cty` and `kid` are strings where present; `kid` has at most 256 bytes and no control character;
 //! 5. it is not encrypted (`enc`) and not nested (`cty: JWT`).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -204,14 +205,16 @@ impl Header {
     }
 
     /// `typ` in lower case and without `application/` (RFC 7515 section 4.1.9).
-    pub fn media_type(&self) -> Option<String> {
+    pub fn media_type(&self) -> Option<Cow<'_, str>> {
         self.text("typ").map(media_type)
     }
 }
 
-fn media_type(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
+fn media_type(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(media_type(&text.to_ascii_lowercase()).into_owned());
+    }
+    Cow::Borrowed(text.strip_prefix("application/").unwrap_or(text))
 }
 
 /// What a token holds, signed or not.

@@ -54,7 +54,9 @@ impl fmt::Display for TokenKind {
 /// What showed the kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evidence {
-    /// The header's `typ`.
+    /// The header's `typ` is that of an access token.
+    AtJwt,
+    /// The header's `typ` is another.
     Type(Quoted),
     /// `events` is an object.
     Events,
@@ -86,6 +88,7 @@ pub enum Evidence {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AtJwt => f.write_str("its header's typ is \"at+jwt\""),
             Self::Type(typ) => write!(f, "its header's typ is {typ}"),
             Self::Events => f.write_str("it has the claim `events`"),
             Self::Mark { claim, value } => write!(f, "its claim `{claim}` is {value}"),
@@ -170,7 +173,7 @@ const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 fn marked_otherwise(header: &Header, claims: &Claims) -> Option<(TokenKind, Evidence)> {
     if let Some(typ) = header.media_type().filter(|typ| typ.ends_with("+jwt") && typ != "at+jwt") {
         let kind = if typ == "logout+jwt" { TokenKind::Logout } else { TokenKind::Unknown };
-        return Some((kind, Evidence::Type(Quoted::from(typ.as_str()))));
+        return Some((kind, Evidence::Type(Quoted::from(&*typ))));
     }
     claims_marked_otherwise(claims)
 }
@@ -223,8 +226,8 @@ fn marked_access(contents: &Contents, issuer: &Issuer) -> Option<(TokenKind, Evi
     if *access == AccessIf::Never {
         return None;
     }
-    if let Some(typ) = contents.header.media_type().filter(|typ| typ == "at+jwt") {
-        return Some((TokenKind::Access, Evidence::Type(Quoted::from(typ.as_str()))));
+    if contents.header.media_type().is_some_and(|typ| typ == "at+jwt") {
+        return Some((TokenKind::Access, Evidence::AtJwt));
     }
     match access {
         AccessIf::AtJwt | AccessIf::Never => None,
@@ -257,7 +260,7 @@ impl Mark {
     fn value<'c>(&self, header: Option<&'c Header>, claims: &'c Claims) -> Option<Cow<'c, str>> {
         match &self.place {
             // `typ` is a media type: its case and its `application/` do not count (RFC 7515 section 4.1.9).
-            Place::Header(name) if name == "typ" => header?.media_type().map(Cow::Owned),
+            Place::Header(name) if name == "typ" => header?.media_type(),
             Place::Header(name) => header?.get(name).and_then(Json::as_str).map(Cow::Borrowed),
             Place::Claim(name) => claims.get(name).and_then(Json::as_str).map(Cow::Borrowed),
         }

@@ -26,8 +26,10 @@ impl RequestId {
 
     /// Makes one of 128 random bits, as 32 hexadecimal digits.
     pub fn made(random: [u8; 16]) -> Self {
+        let mut digits = [0; 32];
+        write_hex(&mut digits, &random);
         // Hexadecimal digits are always a header value; the fallback only keeps this function total.
-        Self(HeaderValue::try_from(hex(&random)).unwrap_or_else(|_| HeaderValue::from_static("-")))
+        Self(HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
 
     /// The id that a trusted proxy sent, where it sent exactly one and that is plain.
@@ -100,10 +102,12 @@ impl Trace {
         // An id of zeroes is invalid (section 3.2.2.3); one fixed bit costs nothing.
         random[0] |= 1;
         random[16] |= 1;
-        let digits = hex(&random);
-        let (trace, span) = digits.split_at(32);
-        let parent = HeaderValue::try_from(format!("00-{trace}-{span}-00"));
-        Self { parent: parent.unwrap_or_else(|_| HeaderValue::from_static("")), continued: false }
+        let (trace, span) = random.split_at(16);
+        let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut parent[3..35], trace);
+        write_hex(&mut parent[36..52], span);
+        let parent = HeaderValue::from_bytes(&parent).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { parent, continued: false }
     }
 }
 
@@ -126,9 +130,12 @@ fn valid(parent: &[u8]) -> bool {
         && digits(flags)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Writes two digits for each byte.
+fn write_hex(digits: &mut [u8], bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]

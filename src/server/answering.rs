@@ -4,13 +4,14 @@
 //! once the server drains, and where there was no room for the connection.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
@@ -73,8 +74,9 @@ where
         let under_way = self.beat.begin(!request.body().is_end_stream());
         let asked = Asked::by(&request);
         let http1 = request.version() < Version::HTTP_2;
-        let handled = unpanicked(async { (self.handler)(request, self.peer).await }).await;
-        let mut response = handled.unwrap_or_else(|| {
+        // Nothing of the request is used after a panic, so nobody sees what it left half done.
+        let handled = AssertUnwindSafe(async { (self.handler)(request, self.peer).await }).catch_unwind().await;
+        let mut response = handled.unwrap_or_else(|_| {
             if let Some(telemetry) = &self.site.telemetry {
                 telemetry.metrics.panicked();
             }
@@ -87,17 +89,6 @@ where
         under_way.offers(true);
         response.map(|body| Passing { body, under_way })
     }
-}
-
-/// The future's output, or nothing where it panicked.
-async fn unpanicked<T: Future>(future: T) -> Option<T::Output> {
-    let mut future = pin!(future);
-    // The future is never polled again after a panic, so nobody sees what it left half done.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }
 
 /// An answer's body; its request is under way as long as it is here.
