@@ -163,6 +163,52 @@ fn files_say_what_they_are_for() {
     assert_none(&faults);
 }
 
+/// The compiler does not see a file that no module names, and neither would anybody else.
+#[test]
+fn every_file_is_a_module() {
+    let mut faults = Vec::new();
+    for directory in ["src", "tests", "benches"] {
+        for file in
+            walk(Path::new(directory)).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        {
+            let name = match file.file_stem().and_then(|stem| stem.to_str()).unwrap() {
+                "mod" => file.parent().unwrap(),
+                _ => &file,
+            };
+            if !is_named(name) && !is_named_by_path(&file) && !is_a_crate(&file) {
+                faults.push(format!("{}: no module names it", file.display()));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+/// Whether one of the files that may do so says `mod NAME;`.
+fn is_named(module: &Path) -> bool {
+    let name = module.file_stem().unwrap();
+    let directory = module.parent().unwrap();
+    let beside = walk(directory).into_iter().filter(|file| file.parent() == Some(directory));
+    let parents = beside.chain([directory.with_extension("rs")]);
+    let named = format!("mod {};", name.to_str().unwrap());
+    let names_it =
+        |text: String| text.lines().any(|line| line.trim_start().trim_start_matches("pub ").ends_with(&named));
+    parents.filter_map(|file| fs::read_to_string(root().join(file)).ok()).any(names_it)
+}
+
+/// Whether a crate one directory above says `#[path = "directory/file.rs"]`.
+fn is_named_by_path(file: &Path) -> bool {
+    let Some(above) = file.parent().and_then(Path::parent) else { return false };
+    let named = format!("#[path = \"{}\"]", file.strip_prefix(above).unwrap().display());
+    let crates = walk(above).into_iter().filter(|file| file.parent() == Some(above));
+    crates.filter_map(|file| fs::read_to_string(root().join(file)).ok()).any(|text| text.contains(&named))
+}
+
+/// The root of a library, a program, a test or a bench.
+fn is_a_crate(file: &Path) -> bool {
+    let directory = file.parent().and_then(Path::to_str).unwrap();
+    file.ends_with("main.rs") || file.ends_with("lib.rs") || ["tests", "benches"].contains(&directory)
+}
+
 #[test]
 fn the_readme_tells_every_code() {
     let mut table = String::from("| code | status | grpc | challenge | what it means |\n|---|---|---|---|---|\n");
