@@ -122,8 +122,11 @@ fn example_lines() -> Vec<(String, bool)> {
     example().lines().map(|line| (line.to_owned(), is_option(line))).collect()
 }
 
+/// TLS of an upstream, whose URL is another in the example.
+const UPSTREAM_TLS: &str = "tls = { ca = \"ca.crt\", certificate";
+
 /// Options that need others beside them, or stand instead of them.
-const NOT_ALONE: &[&str] = &["hmac_secret", "private_key", "kid =", "alg =", "client_certificates"];
+const NOT_ALONE: &[&str] = &["hmac_secret", "private_key", "kid =", "alg =", "client_certificates", UPSTREAM_TLS];
 
 #[test]
 fn each_option_of_the_example_can_be_switched_on() {
@@ -144,7 +147,8 @@ fn each_option_of_the_example_can_be_switched_on() {
 fn whole_example() -> String {
     let instead = ["# hmac_secret", "# discriminator", "# file", "# private_key", "# kid =", "# alg ="];
     let lines = example_lines().into_iter().map(|(line, is_option)| {
-        let on = is_option && !instead.iter().any(|name| line.starts_with(name));
+        let stands_instead = instead.iter().any(|name| line.starts_with(name)) || line.contains(UPSTREAM_TLS);
+        let on = is_option && !stands_instead;
         if on { line[2..].to_owned() } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -215,6 +219,9 @@ fn what_the_file_says_is_in_the_model() {
         path = "/c"
         policy = "public"
         upstream = "unix:/run/c.sock"
+        [upstreams.inner]
+        url = "https://192.0.2.7:8443"
+        tls = { ca = "ca.crt", certificate = "second.crt", private_key = "second.key", name = "inner.test" }
     "#;
     fs::write(&path, text).unwrap();
     let config = Config::load(&path).unwrap().config;
@@ -265,7 +272,11 @@ fn what_the_file_says_is_in_the_model() {
     assert_eq!(config.rules.issuers[0].leeway, 300);
     assert_eq!(config.rules.issuers[1].leeway, 30);
 
-    let [orders, by_url, socket] = &config.upstreams[..] else { panic!("three upstreams") };
+    let [orders, inner, by_url, socket] = &config.upstreams[..] else { panic!("four upstreams") };
+    let tls = inner.tls.as_ref().unwrap();
+    assert_eq!(tls.name().to_str(), "inner.test");
+    assert_eq!(tls.trust().file(), Some(directory.path().join("ca.crt").as_path()));
+    assert_eq!(tls.certificate().unwrap().file, "second.crt");
     assert_eq!(orders.address.authority(), "[::1]:3000");
     assert_eq!((orders.timeout, orders.connect_timeout), (seconds(9), seconds(10)));
     assert_eq!(orders.authorization, Authorization::Remove);
@@ -277,7 +288,7 @@ fn what_the_file_says_is_in_the_model() {
 
     let [a, b, _] = config.rules.routes.routes() else { panic!("three routes") };
     assert_eq!((a.name.as_str(), a.upstream.0, a.keep_authorization, a.body_bytes), ("/a/*", 0, false, None));
-    assert_eq!((b.name.as_str(), b.upstream.0, b.keep_authorization, b.body_bytes), ("/b", 1, true, Some(1 << 20)));
+    assert_eq!((b.name.as_str(), b.upstream.0, b.keep_authorization, b.body_bytes), ("/b", 2, true, Some(1 << 20)));
     let Access::Policies(policies) = &a.access else { panic!("a policy") };
     let [policy] = policies.all() else { panic!("one policy") };
     assert_eq!(
@@ -362,6 +373,7 @@ fn no_report_repeats_a_secret() {
         ("secrets", "geheim"),
         ("unknown_keys", "s3cret"),
         ("upstreams", "password@"),
+        ("upstream_tls", "geheim"),
         ("syntax", "geheim"),
         ("inline_key", "geheim"),
     ] {

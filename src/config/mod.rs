@@ -54,7 +54,7 @@ pub use self::files::{Digest, Files};
 pub use self::model::{
     AccessLog, Address, Admin, Authentication, Authorization, Certificate, Client, ClientCertificateMode,
     ClientCertificates, Config, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Limits, Log,
-    LogFormat, LogLevel, RefusalLog, Scheme, Secret, Server, SigningKey, Tls, Upstream, UpstreamTls,
+    LogFormat, LogLevel, RefusalLog, Scheme, Secret, Server, SigningKey, Tls, Trust, Upstream, UpstreamTls,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

@@ -16,7 +16,7 @@ pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat
 pub use super::secret::Secret;
 pub use super::signing_key::SigningKey;
 pub use super::upstream_address::{Address, Scheme};
-pub use super::upstream_tls::UpstreamTls;
+pub use super::upstream_tls::{Trust, UpstreamTls};
 use crate::policy::Rules;
 use crate::policy::identity::IdentityHeader;
 use crate::policy::jwk::JwkSet;
@@ -43,7 +43,8 @@ pub struct Config {
 impl Config {
     /// Every certificate that the gateway shows to anybody.
     pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        self.server.tls.iter().flat_map(|tls| &tls.certificates)
+        let shown = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref()?.certificate());
+        self.server.tls.iter().flat_map(|tls| &tls.certificates).chain(shown)
     }
 }
 

@@ -267,12 +267,26 @@ options! {
         retries: u32 = Default("1");
         /// requests at once, further ones wait, then: overloaded; default: connections of [server.limits]
         max_concurrent: u32 = Off("1000");
+        /// of an https upstream: whom to trust instead of the system's authorities, what to show, who it must prove to be
+        tls: UpstreamTls = Off(r#"{ ca = "ca.crt", certificate = "tls.crt", private_key = "tls.key", name = "orders.internal" }"#);
         /// the client's Host, or "upstream": its own
         host: HostField = Default(r#""preserve""#);
         /// or "remove"
         authorization: Authorization = Default(r#""keep""#);
         /// header = claim; every spelling of them from a client is removed
         identity_headers: ForwardedClaims = Off(r#"{ x-user = "sub", x-scope = "scope" }"#);
+    }
+
+    /// `upstreams.NAME.tls`
+    struct UpstreamTls {
+        /// in PEM: the authorities to trust instead of the system's
+        ca: Text = Off(r#""ca.crt""#);
+        /// in PEM: ours, shown where the upstream asks for one, then those that lead to its root
+        certificate: Text = Off(r#""tls.crt""#);
+        /// in PEM; only the gateway may read it
+        private_key: Text = Off(r#""tls.key""#);
+        /// who it must prove to be, and is told so (SNI); default: the host of `url`
+        name: Text = Off(r#""orders.internal""#);
     }
 
     /// `[policies.NAME]`, or the inline table of a route

@@ -16,6 +16,7 @@ mod routes;
 mod secret;
 mod server;
 mod tls;
+mod upstream_tls;
 mod upstreams;
 
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
     let log = file.log.value.as_ref().and_then(server::log);
     let issuers = issuers::issuers(raw_issuers, directory, faults);
     let connections = server.as_ref().map(|server| server.limits.connections);
-    let mut upstreams = Upstreams::new(named(&file.upstreams), connections, faults);
+    let mut upstreams = Upstreams::new(named(&file.upstreams), connections, directory, faults);
     let around = Surroundings {
         issuers: raw_issuers,
         policies: named(&file.policies)

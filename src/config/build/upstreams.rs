@@ -1,48 +1,48 @@
 //! `[upstreams.NAME]`, and those that a route names by URL.
 
-use std::cell::OnceCell;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderName;
-use rustls::RootCertStore;
-use rustls::pki_types::ServerName;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::positive;
+use super::upstream_tls::{System, tls};
 use crate::config::declare::{Opt, Read};
 use crate::config::fault::{Faults, Span};
-use crate::config::model::{Address, Scheme, Upstream, UpstreamTls};
+use crate::config::model::Upstream;
 use crate::config::nearest::suggest;
 use crate::config::options;
 use crate::config::read::{At, ForwardedClaims};
-use crate::config::upstream_tls::system_roots;
 use crate::policy::identity::IdentityHeader;
 use crate::policy::route::UpstreamId;
 
 /// The upstreams of the file, and further ones as routes name them.
 pub(super) struct Upstreams<'r> {
     names: Vec<&'r str>,
-    around: Surroundings,
+    around: Surroundings<'r>,
     /// At the place of their [`UpstreamId`]; `None`: with faults, which were reported.
     built: Vec<Option<Upstream>>,
 }
 
 /// What upstreams take from elsewhere.
-struct Surroundings {
+struct Surroundings<'r> {
     /// How many clients may be connected; `None`: with faults.
     connections: Option<usize>,
-    /// Whom the system trusts: read once, where somebody asks.
-    system: OnceCell<Result<Arc<RootCertStore>, String>>,
+    /// What relative paths are relative to.
+    directory: &'r Path,
+    system: System,
 }
 
 impl<'r> Upstreams<'r> {
     pub(super) fn new(
         raw: &'r [(At<String>, options::Upstream)],
         connections: Option<usize>,
+        directory: &'r Path,
         faults: &mut Faults,
     ) -> Self {
-        let around = Surroundings { connections, system: OnceCell::new() };
+        let around = Surroundings { connections, directory, system: System::default() };
         Self {
             names: raw.iter().map(|(name, _)| name.value.as_str()).collect(),
             built: raw.iter().map(|(name, raw)| around.upstream(&name.value, raw, faults)).collect(),
@@ -92,7 +92,7 @@ fn by_url(url: &str, span: &Span, faults: &mut Faults) -> Option<options::Upstre
     options::Upstream::read(&Spanned::new(span.clone(), DeValue::Table(table)), &opt, faults)
 }
 
-impl Surroundings {
+impl Surroundings<'_> {
     fn upstream(&self, name: &str, raw: &options::Upstream, faults: &mut Faults) -> Option<Upstream> {
         positive(&raw.timeout, "timeout", "no answer could come in time; the default is \"30s\"", faults);
         positive(&raw.connect_timeout, "connect_timeout", "no connection could be made; the default is \"2s\"", faults);
@@ -107,7 +107,7 @@ impl Surroundings {
             faults.fault(&raw.retries.span, "`retries` is at most 1", help);
         }
         let identity_headers = raw.identity_headers.value.as_ref().map(|raw| identity_headers(raw, faults));
-        let tls = raw.url.value.as_ref().map(|address| self.tls(address, raw, faults));
+        let tls = raw.url.value.as_ref().map(|address| tls(address, raw, &self.system, self.directory, faults));
         Some(Upstream {
             name: name.to_owned(),
             address: raw.url.value.clone()?,
@@ -124,23 +124,6 @@ impl Surroundings {
             authorization: raw.authorization.value?,
             identity_headers: identity_headers.unwrap_or_default(),
         })
-    }
-
-    /// TLS to an https upstream: `Some(None)` to another, `None` after reporting faults.
-    fn tls(&self, address: &Address, raw: &options::Upstream, faults: &mut Faults) -> Option<Option<UpstreamTls>> {
-        let Address::Host { scheme: Scheme::Https, host, .. } = address else { return Some(None) };
-        let roots = self.system.get_or_init(system_roots).clone().map_err(|why| {
-            let help = "install its authorities (Debian's package is ca-certificates)";
-            faults.fault(&raw.url.span, format!("the system trusts no authority{why}"), help);
-        });
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| {
-            let what = format!("no certificate can be for the host `{host}`");
-            faults.fault(&raw.url.span, what, "write a name of DNS, or an address");
-        });
-        let tls = UpstreamTls::new(name.ok()?, roots.ok()?).map_err(|why| {
-            faults.fault(&raw.url.span, format!("TLS is not possible: {why}"), "this is a defect of ours");
-        });
-        tls.ok().map(Some)
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) struct UpstreamLine {
 struct TlsLine {
     /// Who it must prove to be.
     name: String,
+    /// Nothing: to whom the system trusts.
+    authorities: Option<String>,
+    /// The file of what it is shown.
+    certificate: Option<String>,
 }
 
 impl UpstreamLine {
@@ -38,7 +42,11 @@ impl UpstreamLine {
                 Address::Host { scheme: Scheme::H2c, .. } => "HTTP/2",
                 Address::Host { scheme: Scheme::Https, .. } => "HTTP/2 or HTTP/1.1",
             },
-            tls: upstream.tls.as_ref().map(|tls| TlsLine { name: tls.name().to_str().into_owned() }),
+            tls: upstream.tls.as_ref().map(|tls| TlsLine {
+                name: tls.name().to_str().into_owned(),
+                authorities: tls.trust().file().map(|file| file.display().to_string()),
+                certificate: tls.certificate().map(|certificate| certificate.file.clone()),
+            }),
             timeout: duration_text(upstream.timeout),
             connect_timeout: duration_text(upstream.connect_timeout),
             retries: upstream.retries,
@@ -56,7 +64,11 @@ impl fmt::Display for UpstreamLine {
         }
         line(f, "speaks", self.speaks)?;
         if let Some(tls) = &self.tls {
-            line(f, "proves", &format!("to be {}, to the authorities that the system trusts", tls.name))?;
+            let authorities = tls.authorities.as_deref().unwrap_or("the system");
+            line(f, "proves", &format!("to be {}, by an authority of {authorities}", tls.name))?;
+            if let Some(certificate) = &tls.certificate {
+                line(f, "is shown", certificate)?;
+            }
         }
         line(f, "waits", &format!("{} for its answer, {} for a connection", self.timeout, self.connect_timeout))?;
         let repeats = if self.retries == 0 { "nothing" } else { "a GET whose kept connection died before any answer" };

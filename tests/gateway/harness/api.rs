@@ -1,9 +1,10 @@
-//! An API as APIs are made: HTTP/1.1 and HTTP/2 by hyper. It records the heads of what it is asked.
+//! An API as APIs are made: HTTP/1.1 and HTTP/2 by hyper, TLS by rustls. It records the heads of what it is asked.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +15,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,6 +37,15 @@ pub struct Asked {
     pub version: Version,
     pub uri: Uri,
     pub headers: HeaderMap,
+    pub shown: Shown,
+}
+
+/// What a client showed in the TLS handshake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The host it named.
+    pub host: Option<String>,
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// The API. Dropped, it takes no more connections.
@@ -76,7 +89,36 @@ impl Api {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
                 let number = opened(&for_task);
-                tokio::spawn(serve(stream, number, streams, for_task.clone(), answer.clone()));
+                tokio::spawn(serve(stream, number, Shown::default(), streams, for_task.clone(), answer.clone()));
+            }
+        });
+        Self { address, seen, accepting }
+    }
+
+    /// Within TLS, on loopback.
+    pub async fn tls<A, F>(config: ServerConfig, answer: A) -> Self
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Reply>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = watch::Sender::new(Seen::default());
+        let for_task = seen.clone();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let (acceptor, seen, answer) = (acceptor.clone(), for_task.clone(), answer.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let session = stream.get_ref().1;
+                    let certificate = session.peer_certificates().map(|chain| chain[0].clone().into_owned());
+                    let shown = Shown { host: session.server_name().map(str::to_owned), certificate };
+                    let number = opened(&seen);
+                    serve(stream, number, shown, STREAMS, seen, answer).await;
+                });
             }
         });
         Self { address, seen, accepting }
@@ -95,7 +137,7 @@ impl Api {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let number = opened(&for_task);
-                tokio::spawn(serve(stream, number, STREAMS, for_task.clone(), answer.clone()));
+                tokio::spawn(serve(stream, number, Shown::default(), STREAMS, for_task.clone(), answer.clone()));
             }
         });
         Self { address: SocketAddr::from(([0, 0, 0, 0], 0)), seen, accepting }
@@ -142,7 +184,7 @@ fn opened(seen: &watch::Sender<Seen>) -> usize {
     number
 }
 
-async fn serve<S, A, F>(stream: S, connection: usize, streams: u32, seen: watch::Sender<Seen>, answer: A)
+async fn serve<S, A, F>(stream: S, connection: usize, shown: Shown, streams: u32, seen: watch::Sender<Seen>, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -151,7 +193,8 @@ where
     let recorder = seen.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (version, uri, headers) = (request.version(), request.uri().clone(), request.headers().clone());
-        recorder.send_modify(|seen| seen.asked.push(Asked { connection, version, uri, headers }));
+        let shown = shown.clone();
+        recorder.send_modify(|seen| seen.asked.push(Asked { connection, version, uri, headers, shown }));
         let answering = answer(request);
         async move { Ok::<_, Infallible>(answering.await) }
     });

@@ -6,15 +6,21 @@ mod grpc;
 mod http2;
 mod places;
 mod retries;
+mod tls;
 
 use crate::harness::gateway::Served;
 
 /// A gateway with one public route to an upstream of this URL, with further lines in its section.
 fn gateway(url: &str, lines: &str) -> Served {
-    Served::start(&format!(
+    Served::start(&toml(url, lines))
+}
+
+/// The configuration of that gateway.
+fn toml(url: &str, lines: &str) -> String {
+    format!(
         "[upstreams.api]\nurl = \"{url}\"\n{lines}\n\n\
          [[routes]]\nname = \"all\"\npath = \"/*\"\npolicy = \"public\"\nupstream = \"api\"\n"
-    ))
+    )
 }
 
 /// The name of a series of the upstream's, with one more label.
