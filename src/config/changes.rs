@@ -1,7 +1,7 @@
 //! What one configuration does otherwise than another, by name: what the log tells of a reload.
 //!
 //! No value is told, only what has another one. Routes are compared by what `check` says of them, so that a policy that
-//! changed is seen at each of its routes; all else by everything the model says.
+//! changed is seen at each of its routes; all else by everything the model says, the files that it names included.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,28 +24,20 @@ impl Config {
         compare("routes", &was, &is, &mut changes);
         let [was, is] = [before, self].map(|config| {
             let (signers, sources) = (&config.rules.issuers, &config.issuers);
-            named(signers.iter().zip(sources), |(signer, _)| &signer.name)
+            signers.iter().zip(sources).map(|both| (both.0.name.clone(), both)).collect()
         });
         compare("issuers", &was, &is, &mut changes);
-        let [was, is] = [before, self].map(|config| named(&config.upstreams, |upstream| &upstream.name));
+        let [was, is] = [before, self]
+            .map(|config| config.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream)).collect());
         compare("upstreams", &was, &is, &mut changes);
-        if told(&before.server) != told(&self.server) {
+        if before.server != self.server {
             changes.push("[server] changed".to_owned());
         }
-        if told(&before.log) != told(&self.log) {
+        if before.log != self.log {
             changes.push("[log] changed".to_owned());
         }
         Changes(changes)
     }
-}
-
-fn named<T: fmt::Debug>(all: impl IntoIterator<Item = T>, name: impl Fn(&T) -> &String) -> BTreeMap<String, String> {
-    all.into_iter().map(|one| (name(&one).clone(), told(&one))).collect()
-}
-
-/// All that a part of the model says. Nothing that is compared by this names another part by its place.
-fn told(part: &impl fmt::Debug) -> String {
-    format!("{part:?}")
 }
 
 fn compare<T: PartialEq>(
@@ -148,5 +140,25 @@ policy = "public"
         ] {
             assert_eq!(config(&after).changes_since(&config(BASE)).to_string(), expected, "{after}");
         }
+    }
+
+    #[test]
+    fn other_content_of_a_file_is_a_change_of_what_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        let authority = || rcgen::generate_simple_self_signed(["authority".to_owned()]).unwrap().cert.pem();
+        let text = BASE
+            .replacen("com\"\n", "com\"\ntls = { ca = \"issuer.crt\" }\n", 1)
+            .replace("http://127.0.0.1:3000\"", "https://api.example.com\"\ntls = { ca = \"upstream.crt\" }");
+        write("bearward.toml", &text);
+        let load = || Config::load(&directory.path().join("bearward.toml")).unwrap().config;
+        write("issuer.crt", &authority());
+        write("upstream.crt", &authority());
+        let before = load();
+        assert_eq!(load().changes_since(&before).to_string(), "none");
+        write("issuer.crt", &authority());
+        assert_eq!(load().changes_since(&before).to_string(), "issuers changed: a");
+        write("upstream.crt", &authority());
+        assert_eq!(load().changes_since(&before).to_string(), "issuers changed: a; upstreams changed: api");
     }
 }

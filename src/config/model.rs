@@ -1,5 +1,6 @@
 //! The configuration as the rest of the program sees it: complete, checked, immutable.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,15 +42,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Every certificate that the gateway shows to anybody.
+    /// Every certificate that the gateway shows to anybody, each file's once: several upstreams may be shown the same.
     pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        let shown = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref()?.certificate());
-        self.server.tls.iter().flat_map(|tls| &tls.certificates).chain(shown)
+        let to_upstreams = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref()?.certificate());
+        let all = self.server.tls.iter().flat_map(|tls| &tls.certificates).chain(to_upstreams);
+        let mut known = HashSet::new();
+        all.filter(move |certificate| known.insert(&certificate.file))
     }
 }
 
 /// The public listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     /// Addresses, at least one, without repetition.
     pub listen: Vec<SocketAddr>,
@@ -95,7 +98,7 @@ pub struct ClientCertificates {
 }
 
 /// How to stop.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
     /// How long new requests are still taken while we say that we are not ready.
     pub delay: Duration,
@@ -104,7 +107,7 @@ pub struct Drain {
 }
 
 /// Bounds on what a client may send and hold.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections of clients, over all listeners.
     pub connections: usize,
@@ -128,7 +131,7 @@ pub struct Admin {
 }
 
 /// What is logged.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Log {
     /// The form of every line.
     pub format: LogFormat,
@@ -139,7 +142,7 @@ pub struct Log {
 }
 
 /// Which requests get an access line.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AccessLog {
     /// The share of requests, from 0 to 1.
     pub sample: f64,
@@ -148,7 +151,7 @@ pub struct AccessLog {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Issuer {
     /// Its name.
     pub name: String,
@@ -271,8 +274,22 @@ pub enum KeySource {
     Secret,
 }
 
+impl PartialEq for KeySource {
+    /// Keys are the same where the files are.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Discovery(one), Self::Discovery(other)) | (Self::Uri(one), Self::Uri(other)) => one == other,
+            (Self::File { path: one, digest, .. }, Self::File { path: other, digest: others, .. }) => {
+                one == other && digest == others
+            }
+            (Self::Secret, Self::Secret) => true,
+            (Self::Discovery(_) | Self::Uri(_) | Self::File { .. } | Self::Secret, _) => false,
+        }
+    }
+}
+
 /// An API behind us.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Its name: that of the file, or its URL where a route names it by that.
     pub name: String,

@@ -13,7 +13,7 @@ use super::reject::{Quoted, Reject};
 pub struct IssuerId(pub usize);
 
 /// A party whose tokens are believed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Issuer {
     /// Its name in the configuration, in metrics and in log lines.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct Issuer {
 }
 
 /// How an issuer's access tokens are recognised.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Recognition {
     /// As its product writes them.
     Dialect(&'static Dialect),

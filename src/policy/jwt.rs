@@ -137,6 +137,12 @@ impl HmacSecret {
     }
 }
 
+impl PartialEq for HmacSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.thumbprint() == other.0.thumbprint()
+    }
+}
+
 impl fmt::Debug for HmacSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HmacSecret")
