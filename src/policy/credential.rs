@@ -108,7 +108,7 @@ pub fn bearer(text: &[u8]) -> Result<HeaderValue, &'static str> {
 }
 
 /// RFC 6750 section 2.1: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_b64token(text: &str) -> bool {
+pub(super) fn is_b64token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     // From `-` to `9` stand `-`, `.`, `/` and the digits. No byte ends the walk early, so that many are looked at at once.
     let allowed = |byte: u8| {

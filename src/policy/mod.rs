@@ -12,6 +12,7 @@ pub mod credential;
 pub mod decision;
 pub mod dialect;
 pub mod forwarded;
+pub mod grant;
 pub mod headers;
 pub mod identity;
 pub mod introspection;
@@ -28,6 +29,8 @@ pub mod reject;
 pub mod request;
 mod roca;
 pub mod route;
+pub mod seal;
+pub mod session;
 pub mod trace;
 #[cfg(test)]
 mod vectors;

@@ -1,12 +1,15 @@
-//! The parties we call: key sets of issuers, upstreams.
+//! The parties we call: issuers, stores, upstreams.
 //!
 //! Nearly all mutable state of the process is here, and each wait, each answer and each retry has a bound. A fault of a
 //! party becomes a refusal or a closed error of ours; it never ends the process.
 
+mod breaker;
 pub mod client_auth;
 pub mod clock;
 pub mod discovery;
 pub mod http;
 pub mod introspect;
 pub mod jwks;
+pub mod store;
+pub mod token_endpoint;
 pub mod upstream;

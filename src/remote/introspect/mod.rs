@@ -4,13 +4,12 @@
 //! 2. An answer stands for `cache`, at most to the token's own end; "not active" for `negative_cache`. Remembered is the
 //!    answer, found by a hash that is seeded at random and then by the whole token; it is judged anew for every request.
 //! 3. At most `max_concurrent` calls are under way; a further token is refused as `overloaded`.
-//! 4. An issuer that fails several times in a row is left alone for a moment, longer each time up to [`breaker::LONGEST`];
+//! 4. An issuer that fails several times in a row is left alone for a moment, longer each time up to [`super::breaker::LONGEST`];
 //!    then one call tries it. An issuer that says when to come again (429) is left alone until then.
 //! 5. No answer that counts within `timeout` is `introspection_unavailable`: the token may be good, so it is a 503.
 //!
 //! What an answer means is said in [`crate::policy::introspection`]. Nothing here survives the process.
 
-mod breaker;
 mod call;
 
 use std::collections::HashMap;
@@ -23,9 +22,9 @@ use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::breaker::Breaker;
 pub use self::call::Judge;
 use self::call::{Call, Trouble};
+use super::breaker::Breaker;
 use super::clock::{Clock, Monotonic};
 use super::http::{Client, PlainHttp};
 use crate::config::{Authorities, Introspection};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::remote::clock::Monotonic;
+use super::clock::Monotonic;
 
 /// How many calls must fail in a row before the issuer is left alone.
 const PATIENT_FOR: u32 = 5;

@@ -1,0 +1,206 @@
+//! The token endpoint (RFC 6749 section 3.2) and the revocation endpoint (RFC 7009) of an issuer, for one client of it.
+//!
+//! 1. A code is exchanged with the verifier of its PKCE challenge (RFC 7636), a refresh token for the next access token. What
+//!    is sent is what the standard names and nothing else, since some issuers refuse what they do not know.
+//! 2. A reply of status 200 grants where [`Granted::parse`] can read it. Of the others only a 400 or 401 with
+//!    `error=invalid_grant` is about the code or the refresh token. Every other error is about us, and what is no answer of a
+//!    token endpoint is trouble: neither says anything of a session.
+//! 3. One call is made for each request to make one: nothing is repeated here, because the issuer may have seen a refresh
+//!    token although no answer came.
+//! 4. An issuer that fails several times in a row is left alone for a moment; then one call tries it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::breaker::Breaker;
+use super::client_auth::form;
+use super::clock::{Clock, Monotonic};
+use super::discovery::{Endpoint, Fault, Learned};
+use super::http::{Client, FetchError, PlainHttp, Reply, Wanted};
+use crate::config::{self, Authorities, Client as OauthClient};
+use crate::policy::grant::{Granted, Refusal};
+
+/// The longest reply that is read, in bytes: some tokens are long.
+const BODY_LIMIT: usize = 256 * 1024;
+
+/// Whom we are a client of, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// The issuer's own name for itself: the `issuer` of its discovery document.
+    pub issuer: String,
+    /// Its token endpoint.
+    pub token: config::Endpoint,
+    /// Its revocation endpoint. Discovery may name none.
+    pub revocation: config::Endpoint,
+    /// Who we are.
+    pub client: OauthClient,
+    /// Of one call, from the search for the endpoint to the end of the reply.
+    pub timeout: Duration,
+    /// Who vouches for the issuer in TLS, where that is not whom the system trusts.
+    pub authorities: Option<Authorities>,
+    /// Where plain `http` may go.
+    pub plain_http: PlainHttp,
+}
+
+/// What we show for tokens.
+#[derive(Clone, Copy)]
+pub enum Grant<'a> {
+    /// An authorization code (RFC 6749 section 4.1.3).
+    Code {
+        /// The code.
+        code: &'a str,
+        /// The verifier of the challenge that went with the authorization request (RFC 7636 section 4.5).
+        verifier: &'a str,
+        /// The same address as in the authorization request.
+        redirect_uri: &'a str,
+    },
+    /// A refresh token (RFC 6749 section 6).
+    Refresh(&'a str),
+}
+
+/// Why there are no tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The code or the refresh token does not hold.
+    InvalidGrant,
+    /// The issuer refuses us.
+    Refused {
+        /// How.
+        why: String,
+        /// What the operator can do.
+        help: &'static str,
+    },
+    /// The issuer could not be asked, or gave no answer that counts.
+    Unavailable {
+        /// What happened.
+        why: String,
+        /// What the operator can do.
+        help: &'static str,
+    },
+}
+
+impl Failure {
+    fn unavailable(why: impl Into<String>, help: &'static str) -> Self {
+        Self::Unavailable { why: why.into(), help }
+    }
+}
+
+/// The endpoints of one issuer for one client.
+#[derive(Debug)]
+pub struct TokenEndpoint {
+    source: Source,
+    token: Endpoint,
+    revocation: Endpoint,
+    http: Client,
+    clock: Clock,
+    breaker: Mutex<Breaker>,
+}
+
+impl TokenEndpoint {
+    /// The endpoints of `source`, called by `http`.
+    pub fn new(source: Source, http: &Client, clock: &Clock) -> Self {
+        let own = source.authorities.as_ref().map(|own| http.trusting(own));
+        let endpoint = |endpoint: &config::Endpoint, member| match endpoint {
+            config::Endpoint::At(url) => Endpoint::At(url.clone()),
+            config::Endpoint::Discovered(url) => Endpoint::Learned(Learned::new(url.clone(), &source.issuer, member)),
+        };
+        Self {
+            token: endpoint(&source.token, "token_endpoint"),
+            revocation: endpoint(&source.revocation, "revocation_endpoint"),
+            http: own.unwrap_or_else(|| http.clone()),
+            clock: clock.clone(),
+            breaker: Mutex::default(),
+            source,
+        }
+    }
+
+    /// What it was made of.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Shows a grant for tokens. Ends within the source's `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Failure`].
+    pub async fn ask(&self, grant: Grant<'_>) -> Result<Granted, Failure> {
+        let begun = self.clock.now();
+        let admitted = self.breaker().admit(begun, self.source.timeout);
+        admitted.map_err(|_| Failure::unavailable(LEFT_ALONE, "see why it failed; it is tried again by itself"))?;
+        let answered = self.exchange(grant, begun.after(self.source.timeout)).await;
+        let failed = matches!(answered, Err(Failure::Unavailable { .. })).then_some(Duration::ZERO);
+        self.breaker().ended(failed, self.clock.now());
+        answered
+    }
+
+    async fn exchange(&self, grant: Grant<'_>, deadline: Monotonic) -> Result<Granted, Failure> {
+        let fields: &[(&str, &str)] = match grant {
+            Grant::Code { code, verifier, redirect_uri } => &[
+                ("grant_type", "authorization_code"),
+                ("code", code),
+                ("redirect_uri", redirect_uri),
+                ("code_verifier", verifier),
+            ],
+            Grant::Refresh(token) => &[("grant_type", "refresh_token"), ("refresh_token", token)],
+        };
+        let reply = self.post(&self.token, fields, deadline).await?;
+        match reply.status {
+            StatusCode::OK => Granted::parse(&reply.body, self.clock.wall())
+                .map_err(|why| Failure::unavailable(format!("the answer {why}"), NO_ANSWER)),
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(match Refusal::parse(&reply.body) {
+                    Refusal::InvalidGrant => Failure::InvalidGrant,
+                    Refusal::Other(error) => refused(reply.status, error.map(|error| error.to_string())),
+                })
+            }
+            status => Err(Failure::unavailable(format!("the answer has status {}", status.as_u16()), NO_ANSWER)),
+        }
+    }
+
+    /// Gives a refresh token back, and with it what was granted for it (RFC 7009 section 2.1). Ends within the source's
+    /// `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The issuer could not be told, or has no such endpoint.
+    pub async fn revoke(&self, refresh_token: &str) -> Result<(), Failure> {
+        let fields = [("token", refresh_token), ("token_type_hint", "refresh_token")];
+        let deadline = self.clock.now().after(self.source.timeout);
+        let reply = self.post(&self.revocation, &fields, deadline).await?;
+        // A token that does not hold any more is as good as revoked, and is answered with 200 (RFC 7009 section 2.2).
+        match reply.status {
+            StatusCode::OK => Ok(()),
+            status => Err(refused(status, None)),
+        }
+    }
+
+    async fn post(&self, endpoint: &Endpoint, fields: &[(&str, &str)], deadline: Monotonic) -> Result<Reply, Failure> {
+        let plain = self.source.plain_http;
+        let found = endpoint.find(&self.http, plain, &self.clock, deadline).await;
+        let url = found.map_err(|fault: Fault| Failure::unavailable(fault.to_string(), fault.help()))?;
+        let form = form(&self.source.client, &url, fields, self.clock.wall())
+            .map_err(|why| Failure::Refused { why: why.to_owned(), help: OUR_CREDENTIALS })?;
+        let wanted = Wanted { accept: "application/json", limit: BODY_LIMIT };
+        let reply = self.http.post(&url, plain, form, &wanted, deadline).await;
+        reply.map_err(|error: FetchError| Failure::unavailable(error.to_string(), error.help()))
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        // What it guards is whole after every step.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refused(status: StatusCode, error: Option<String>) -> Failure {
+    let error = error.unwrap_or_else(|| "no error code".to_owned());
+    Failure::Refused { why: format!("the issuer answers {} with {error}", status.as_u16()), help: OUR_CREDENTIALS }
+}
+
+const LEFT_ALONE: &str = "it has failed several times in a row, and is left alone for a moment";
+
+const NO_ANSWER: &str = "see that this is the issuer's token endpoint, and what the issuer logs";
+
+const OUR_CREDENTIALS: &str = "set `client_id`, `client_secret` and `auth_method` to what the issuer knows; the client must be allowed this grant";
