@@ -126,7 +126,8 @@ fn example_lines() -> Vec<(String, bool)> {
 const UPSTREAM_TLS: &str = "tls = { ca = \"ca.crt\", certificate";
 
 /// Options that need others beside them, or stand instead of them.
-const NOT_ALONE: &[&str] = &["hmac_secret", "private_key", "kid =", "alg =", "client_certificates", UPSTREAM_TLS];
+const NOT_ALONE: &[&str] =
+    &["hmac_secret", "private_key", "kid =", "alg =", "client_certificates", "username", "password", UPSTREAM_TLS];
 
 #[test]
 fn each_option_of_the_example_can_be_switched_on() {
@@ -145,7 +146,16 @@ fn each_option_of_the_example_can_be_switched_on() {
 
 /// The example with every option switched on, but for those that stand instead of another.
 fn whole_example() -> String {
-    let instead = ["# hmac_secret", "# discriminator", "# file", "# private_key", "# kid =", "# alg ="];
+    let instead = [
+        "# hmac_secret",
+        "# discriminator",
+        "# file",
+        "# private_key",
+        "# kid =",
+        "# alg =",
+        "# username",
+        "# password",
+    ];
     let lines = example_lines().into_iter().map(|(line, is_option)| {
         let stands_instead = instead.iter().any(|name| line.starts_with(name)) || line.contains(UPSTREAM_TLS);
         let on = is_option && !stands_instead;
@@ -376,6 +386,7 @@ fn no_report_repeats_a_secret() {
         ("upstream_tls", "geheim"),
         ("syntax", "geheim"),
         ("inline_key", "geheim"),
+        ("stores_password", "geheim"),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(case).with_extension("toml");
         let text = fs::read_to_string(path).unwrap();

@@ -1,7 +1,8 @@
 //! What one configuration does otherwise than another, by name: what the log tells of a reload.
 //!
-//! No value is told, only what has another one. Routes are compared by what `check` says of them, so that a policy that
-//! changed is seen at each of its routes; all else by everything the model says, the files that it names included.
+//! No value is told, only what has another one. Routes and sessions are compared by what `check` says of them, so that a
+//! policy that changed is seen at each of its routes; all else by everything the model says, the files that it names
+//! included.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,6 +31,14 @@ impl Config {
         let [was, is] = [before, self]
             .map(|config| config.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream)).collect());
         compare("upstreams", &was, &is, &mut changes);
+        let [was, is] = [before, self].map(|config| {
+            let lines = config.describe().sessions.into_iter().zip(&config.sessions);
+            lines.map(|(line, own)| (own.name.clone(), (line, &own.client, &own.cookie))).collect()
+        });
+        compare("sessions", &was, &is, &mut changes);
+        if before.store != self.store {
+            changes.push("[store] changed".to_owned());
+        }
         if before.server != self.server {
             changes.push("[server] changed".to_owned());
         }

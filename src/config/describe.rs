@@ -2,12 +2,14 @@
 //!
 //! What is shown is read from the model, not from the file: defaults, names and issuers are those that will be used.
 
+mod session;
 mod upstream;
 
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use self::session::SessionLine;
 use self::upstream::UpstreamLine;
 use super::authorities::Authorities;
 use super::facts::moment;
@@ -27,6 +29,7 @@ pub struct Description {
     pub(super) routes: Vec<RouteLine>,
     issuers: Vec<IssuerLine>,
     upstreams: Vec<UpstreamLine>,
+    pub(super) sessions: Vec<SessionLine>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +74,8 @@ pub(super) struct RouteLine {
     encoded_slash: &'static str,
     preflight: &'static str,
     cors: Option<CorsLine>,
+    /// Nothing: no cookie is a credential.
+    session: Option<String>,
     identity_headers: Vec<(String, String)>,
     body_bytes: Option<u64>,
 }
@@ -165,6 +170,12 @@ impl Config {
                 })
                 .collect(),
             upstreams: self.upstreams.iter().map(UpstreamLine::of).collect(),
+            sessions: self
+                .sessions
+                .iter()
+                .zip(&self.rules.sites)
+                .map(|(session, site)| SessionLine::of(self, session, site))
+                .collect(),
         }
     }
 
@@ -194,6 +205,7 @@ impl Config {
                 CrossOrigin::Answered(cors) => Some(cors_line(cors)),
                 CrossOrigin::Ignored | CrossOrigin::Forwarded => None,
             },
+            session: route.session.and_then(|id| self.rules.sites.get(id.0)).map(|site| site.name.clone()),
             identity_headers: route
                 .identity_headers
                 .iter()
@@ -304,7 +316,8 @@ impl fmt::Display for Description {
         self.server.fmt(f)?;
         self.routes.iter().try_for_each(|route| route.fmt(f))?;
         self.issuers.iter().try_for_each(|issuer| issuer.fmt(f))?;
-        self.upstreams.iter().try_for_each(|upstream| upstream.fmt(f))
+        self.upstreams.iter().try_for_each(|upstream| upstream.fmt(f))?;
+        self.sessions.iter().try_for_each(|session| session.fmt(f))
     }
 }
 
@@ -352,6 +365,9 @@ impl fmt::Display for RouteLine {
         }
         if let Some(cors) = &self.cors {
             cors.fmt(f)?;
+        }
+        if let Some(session) = &self.session {
+            line(f, "session", &format!("the cookie of {session} is a credential, beside Bearer"))?;
         }
         if let Some(bytes) = self.body_bytes {
             line(f, "body", &format!("at most {}", size_text(bytes)))?;

@@ -34,6 +34,7 @@ mod report;
 mod schema;
 mod secret;
 mod signing_key;
+mod store_address;
 mod syntax;
 mod units;
 mod upstream_address;
@@ -53,8 +54,9 @@ pub use self::fault::{Problem, Severity};
 pub use self::files::{Digest, Files};
 pub use self::model::{
     AccessLog, Address, Admin, Authentication, Authorization, Certificate, Client, ClientCertificateMode,
-    ClientCertificates, Config, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Limits, Log,
-    LogFormat, LogLevel, RefusalLog, Scheme, Secret, Server, SigningKey, Tls, Trust, Upstream, UpstreamTls,
+    ClientCertificates, Config, Cookie, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource,
+    Limits, Log, LogFormat, LogLevel, RefusalLog, SameSite, Scheme, Secret, Server, Session, SigningKey, Store,
+    StoreAddress, Tls, Trust, Upstream, UpstreamTls,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

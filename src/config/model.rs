@@ -13,14 +13,17 @@ use super::authorities::Authorities;
 use super::certified::Certified;
 use super::files::Digest;
 use super::read::AuthMethod;
-pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
+pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog, SameSite};
 pub use super::secret::Secret;
 pub use super::signing_key::SigningKey;
+pub use super::store_address::StoreAddress;
 pub use super::upstream_address::{Address, Scheme};
 pub use super::upstream_tls::{Trust, UpstreamTls};
 use crate::policy::Rules;
 use crate::policy::identity::IdentityHeader;
+use crate::policy::issuer::IssuerId;
 use crate::policy::jwk::JwkSet;
+use crate::policy::jwt::{Algorithm, HmacSecret};
 
 /// All that one file says.
 #[derive(Debug)]
@@ -35,6 +38,10 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// The APIs behind us, by [`UpstreamId`](crate::policy::route::UpstreamId).
     pub upstreams: Vec<Upstream>,
+    /// Browser logins: the same places as in `rules.sites`.
+    pub sessions: Vec<Session>,
+    /// Where sessions are kept.
+    pub store: Store,
     /// All that decides about requests.
     pub rules: Arc<Rules>,
     /// The first 12 hex digits of the SHA-256 of the file's bytes: tells two configurations apart in a metric.
@@ -311,4 +318,58 @@ pub struct Upstream {
     pub authorization: Authorization,
     /// The headers that tell it who calls.
     pub identity_headers: Arc<[IdentityHeader]>,
+}
+
+/// Browser logins, held by us. Where browsers see us, and under which cookie, is in the
+/// [`Site`](crate::policy::site::Site) of the same place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// Its name.
+    pub name: String,
+    /// Who logs browsers in.
+    pub issuer: IssuerId,
+    /// Us, as the client that they log in to.
+    pub client: Client,
+    /// The discovery document that names what the issuer's `endpoints` do not; `None` where they name all that is needed.
+    pub discovery: Option<Url>,
+    /// Of one call of the token endpoint.
+    pub timeout: Duration,
+    /// What ID tokens may be signed with: at least one, either all of them with public keys or all with the client secret.
+    pub id_token_algorithms: Vec<Algorithm>,
+    /// The client secret as a key, where ID tokens are signed with it.
+    pub id_token_secret: Option<HmacSecret>,
+    /// What is asked for; `openid` among it.
+    pub scopes: Vec<String>,
+    /// Further parameters of the authorization request; none that we set ourselves.
+    pub parameters: Vec<(String, String)>,
+    /// The claims of the ID token that the browser may be told.
+    pub claims: Vec<String>,
+    /// How the cookie is sealed and set; its name is in the site.
+    pub cookie: Cookie,
+    /// How long before its access token expires a session is refreshed; half the token's life where that is less.
+    pub refresh_before: Duration,
+    /// How long a session lasts without a request; at most `lifetime`.
+    pub idle_timeout: Duration,
+    /// How long a session lasts from its login on.
+    pub lifetime: Duration,
+}
+
+/// How the cookie of a session is sealed and set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cookie {
+    /// When browsers send it.
+    pub same_site: SameSite,
+    /// Keys of 32 bytes, the newest first: each opens, the first seals. None: one is made at the start.
+    pub keys: Vec<Secret>,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Where; a path is whole.
+    pub address: StoreAddress,
+    /// The user we are there.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
 }

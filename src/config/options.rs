@@ -14,9 +14,10 @@ use super::declare::{Entries, Opt, Rule, Value, options};
 use super::fault::Faults;
 use super::read::{
     At, AuthMethod, Authorization, ClaimRules, ClientCertificateMode, DialectName, EncodedSlash, ForwardedClaims,
-    Hidden, HostField, LogFormat, LogLevel, Named, OneOrMany, Origin, PolicyChoice, PreflightRule, RefusalLog, Share,
-    Text,
+    Hidden, HostField, LogFormat, LogLevel, Named, OneOrMany, Origin, Parameters, PolicyChoice, PreflightRule,
+    RefusalLog, SameSite, Share, Text,
 };
+use super::store_address::StoreAddress;
 use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
 use crate::policy::dialect::Compare;
@@ -41,6 +42,10 @@ options! {
         policies: Named<Policy> = Named("read-orders");
         /// which requests get which policy and upstream
         routes: Vec<Route> = Each;
+        /// browser logins, held by us
+        sessions: Named<Session> = Named("web");
+        /// sessions, refresh leases, replay marks
+        store: Store = Section;
     }
 
     /// `[server]`
@@ -323,6 +328,8 @@ options! {
         policy: PolicyChoice = Required(r#""read-orders""#);
         /// a name or a URL
         upstream: Text = Required(r#""orders""#);
+        /// a browser's session cookie is a credential here, beside Bearer
+        session: Text = Off(r#""web""#);
         /// literal segments at the path's beginning that the upstream does not get
         strip_prefix: Text = Off(r#""/orders""#);
         /// we answer preflights, and our refusals can be read cross-origin
@@ -345,5 +352,65 @@ options! {
         expose_headers: Vec<At<HeaderName>> = Off(r#"["link"]"#);
         /// how long a browser may keep the answer to a preflight
         max_age: Duration = Default(r#""10m""#);
+    }
+
+    /// `[sessions.NAME]`
+    struct Session {
+        /// who logs browsers in
+        issuer: Text = Required(r#""main""#);
+        /// where browsers see us: redirect URI, CSRF rule, cookies; http only on loopback
+        origin: Origin = Required(r#""https://app.example.com""#);
+        /// the OAuth client that browsers log in to; its redirect URI: origin, path and "/callback"
+        client_id: Text = Required(r#""web""#);
+        /// or { env = "NAME" }; of that client
+        client_secret: Hidden = Usual(r#"{ file = "client_secret" }"#);
+        /// or "client_secret_post" (default for dialect "forgerock"), "private_key_jwt", "none"
+        auth_method: AuthMethod = Default(r#""client_secret_basic""#);
+        /// for private_key_jwt: a PEM file that not everybody may read
+        private_key: Hidden = Off(r#"{ file = "client.pem" }"#);
+        /// for private_key_jwt: what the issuer calls that key
+        kid: Text = Off(r#""client-1""#);
+        /// for private_key_jwt: what it signs with
+        alg: Algorithm = Default(r#""RS256""#);
+        /// of the token endpoint
+        timeout: Duration = Default(r#""5s""#);
+        /// what ID tokens may be signed with; HS256 here means: keyed with the client secret
+        id_token_algorithms: Vec<At<Algorithm>> = Default(r#"["RS256"]"#);
+        /// what is asked for
+        scopes: Vec<At<Text>> = Required(r#"["openid", "offline_access", "read:orders"]"#);
+        /// of the authorization request, beside ours
+        parameters: Parameters = Off(r#"{ audience = "https://api.example.com" }"#);
+        /// where login, callback, logout are; nothing else is beneath it
+        path: RoutePattern = Default(r#""/auth""#);
+        /// what /auth/session tells, of the ID token
+        claims: Vec<At<Text>> = Off(r#"["name", "email"]"#);
+        /// and `keys = [{ file = "..." }]`: 32 bytes in base64 each, newest first: all open, the first seals
+        cookie: Cookie = Inline;
+        /// before the access token expires; at most half its life
+        refresh_before: Duration = Default(r#""60s""#);
+        /// without a request
+        idle_timeout: Duration = Default(r#""12h""#);
+        /// from login, whatever is requested
+        lifetime: Duration = Default(r#""7d""#);
+    }
+
+    /// `sessions.NAME.cookie`
+    struct Cookie {
+        /// begins with `__Host-`, so that no other host can set it
+        name: Text = Default(r#""__Host-session""#);
+        /// or "none", for pages within pages of other sites
+        same_site: SameSite = Default(r#""lax""#);
+        /// 32 bytes in base64 each, newest first; default: made at each start
+        keys: Vec<At<Hidden>> = Off(r#"[{ file = "cookie.key" }]"#);
+    }
+
+    /// `[store]`
+    struct Store {
+        /// "file:state.db" survives restarts; "redis://host:6379", "rediss://", for replicas. Both need cookie keys
+        url: StoreAddress = Default(r#""memory:""#);
+        /// for redis: an ACL user
+        username: Text = Off(r#""bearward""#);
+        /// for redis, or { env = "NAME" }
+        password: Hidden = Off(r#"{ file = "password" }"#);
     }
 }

@@ -5,6 +5,7 @@ use self::issuer::{Issuer, IssuerId};
 use self::policies::Policies;
 use self::reject::{Quoted, Reject};
 use self::route::RouteTable;
+use self::site::Site;
 
 pub mod claims;
 pub mod cors;
@@ -31,6 +32,7 @@ mod roca;
 pub mod route;
 pub mod seal;
 pub mod session;
+pub mod site;
 pub mod trace;
 #[cfg(test)]
 mod vectors;
@@ -42,6 +44,8 @@ pub struct Rules {
     pub routes: RouteTable,
     /// Who signs; [`IssuerId`] is the place here.
     pub issuers: Vec<Issuer>,
+    /// Where browsers with sessions see us; [`SiteId`](site::SiteId) is the place here.
+    pub sites: Vec<Site>,
     /// The longest token in bytes.
     pub token_bytes: usize,
     /// How large a head may be.

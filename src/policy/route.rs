@@ -21,6 +21,7 @@ use super::pattern::{HostPattern, RoutePattern, Segment};
 use super::policies::Policies;
 use super::reject::Reject;
 use super::request::RequestView;
+use super::site::SiteId;
 
 /// The place of an upstream in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +54,8 @@ pub struct Route {
     pub keeps_encoded_slash: bool,
     /// What becomes of requests from pages of other origins.
     pub cross_origin: CrossOrigin,
+    /// Whose session cookies are a credential here, beside Bearer tokens.
+    pub session: Option<SiteId>,
     /// The largest body in bytes; none: no limit.
     pub body_bytes: Option<u64>,
 }
@@ -260,6 +263,7 @@ mod tests {
             stripped: 0,
             keeps_encoded_slash: false,
             cross_origin: CrossOrigin::default(),
+            session: None,
             body_bytes: None,
         }
     }

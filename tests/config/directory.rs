@@ -45,6 +45,10 @@ pub(crate) fn directory() -> tempfile::TempDir {
     file("token", 0o644, "a.token\n");
     file("hmac.key", 0o440, &("k".repeat(64) + "\n"));
     file("introspection", 0o440, "secret\n");
+    file("client_secret", 0o440, &("s".repeat(40) + "\n"));
+    file("cookie.key", 0o440, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+    file("old-cookie.key", 0o440, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=");
+    file("password", 0o440, "secret\n");
     file("short.key", 0o440, &("k".repeat(31) + "\n"));
     file("open.key", 0o644, &"k".repeat(64));
     directory

@@ -57,7 +57,7 @@ fn client_secret(raw: &Options<'_>, directory: &Path, faults: &mut Faults) -> Op
         faults.fault(&raw.client_secret.span, "the client has no `client_secret`", help);
         return None;
     }
-    secret(raw.client_secret, "client_secret", directory, faults).map(Secret::new)
+    secret(raw.client_secret.value.as_ref()?, "client_secret", directory, faults).map(Secret::new)
 }
 
 fn private_key(raw: &Options<'_>, directory: &Path, faults: &mut Faults) -> Option<Authentication> {
@@ -66,7 +66,7 @@ fn private_key(raw: &Options<'_>, directory: &Path, faults: &mut Faults) -> Opti
         faults.fault(&raw.private_key.span, "`private_key_jwt` without a `private_key`", help);
         return None;
     }
-    let key = secret(raw.private_key, "private_key", directory, faults)?;
+    let key = secret(raw.private_key.value.as_ref()?, "private_key", directory, faults)?;
     let algorithm = raw.alg.value?;
     let kid = raw.kid.value.as_ref().map(|text| text.0.clone());
     let key = SigningKey::new(Secret::new(key), kid, algorithm);

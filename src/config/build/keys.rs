@@ -83,7 +83,7 @@ pub(super) fn hmac(raw: &Issuer, jwks: &Jwks, directory: &Path, faults: &mut Fau
         faults.fault(span, format!("`{name}` beside `hmac_secret`"), help).also(&raw.hmac_secret.span, "the secret");
     }
     only_fetched(jwks, "hmac_secret", &raw.hmac_secret.span, faults);
-    let bytes = secret(&raw.hmac_secret, "hmac_secret", directory, faults)?;
+    let bytes = secret(raw.hmac_secret.value.as_ref()?, "hmac_secret", directory, faults)?;
     let least = least_secret(&raw.algorithms);
     if bytes.len() < least {
         let what = format!("the secret has {} bytes; the hash of `algorithms` needs at least {least}", bytes.len());

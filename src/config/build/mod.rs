@@ -5,6 +5,7 @@
 
 mod certificates;
 mod client;
+mod cookie;
 mod cross_origin;
 mod files;
 mod introspection;
@@ -15,6 +16,8 @@ mod policies;
 mod routes;
 mod secret;
 mod server;
+mod sessions;
+mod store;
 mod tls;
 mod upstream_tls;
 mod upstreams;
@@ -32,6 +35,8 @@ use crate::policy::Rules;
 use crate::policy::request::HeadLimits;
 
 use self::routes::Surroundings;
+use self::sessions::sessions;
+use self::store::store;
 use self::upstreams::Upstreams;
 
 /// Builds the model of `source`; relative paths are relative to `directory`.
@@ -43,8 +48,12 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
     let issuers = issuers::issuers(raw_issuers, directory, faults);
     let connections = server.as_ref().map(|server| server.limits.connections);
     let mut upstreams = Upstreams::new(named(&file.upstreams), connections, directory, faults);
+    let raw_sessions = named(&file.sessions);
+    let sessions = sessions(raw_sessions, raw_issuers, directory, faults);
+    let store = file.store.value.as_ref().and_then(|raw| store(raw, raw_sessions, directory, faults));
     let around = Surroundings {
         issuers: raw_issuers,
+        sessions: raw_sessions,
         policies: named(&file.policies)
             .iter()
             .map(|(name, raw)| {
@@ -63,10 +72,11 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
         faults.fault(&file.routes.span, "the file has no route: nothing would be served", help);
     }
     let routes = routes::routes(raw_routes, &around, &mut upstreams, faults);
-    let (server, (issuers, signers)) = (server?, issuers?);
+    let (server, (issuers, signers), (sessions, sites)) = (server?, issuers?, sessions?);
     let rules = Rules {
         routes: routes?,
         issuers: signers,
+        sites,
         token_bytes: server.limits.token_bytes,
         head: HeadLimits { bytes: server.limits.head_bytes, fields: HeadLimits::FIELDS },
     };
@@ -76,6 +86,8 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
         log: log?,
         issuers,
         upstreams: upstreams.finish()?,
+        sessions,
+        store: store?,
         rules: Arc::new(rules),
         hash: hash(source),
     })

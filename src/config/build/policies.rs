@@ -173,7 +173,7 @@ fn dialect(issuer: &Issuer) -> Option<&'static Dialect> {
 }
 
 /// RFC 6749 section 3.3: printable ASCII but for the blank, `"` and `\`.
-fn scopes(field: &Field<Vec<At<Text>>>, faults: &mut Faults) {
+pub(super) fn scopes(field: &Field<Vec<At<Text>>>, faults: &mut Faults) {
     for At { value: Text(scope), span } in field.value.iter().flatten() {
         if !scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
             let split: Vec<_> = scope.split_whitespace().map(|scope| format!("\"{scope}\"")).collect();

@@ -9,6 +9,7 @@ use super::issuers::Raw;
 use super::paths::{encoded_slashes, stripped};
 use super::policies::{one_introspecting, policy};
 use super::repeated;
+use super::sessions::{self, beneath};
 use super::upstreams::Upstreams;
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
@@ -25,6 +26,8 @@ use crate::policy::route::{Access, Route, RouteTable, UpstreamId};
 pub(super) struct Surroundings<'r> {
     /// The issuers of the file.
     pub(super) issuers: &'r [Raw],
+    /// Its sessions.
+    pub(super) sessions: &'r [sessions::Raw],
     /// Its policies, by name; `None`: with faults, which were reported.
     pub(super) policies: Vec<(&'r str, Option<Arc<Policy>>)>,
     /// The largest body of a route that says nothing of it.
@@ -42,6 +45,7 @@ pub(super) fn routes(
     let built: Vec<_> = raw.iter().zip(names).map(|(raw, name)| route(name, raw, around, upstreams, faults)).collect();
     ties(raw, faults);
     encoded_slashes(raw, faults);
+    beneath(raw, around.sessions, faults);
     RouteTable::new(built.into_iter().collect::<Option<_>>()?).ok()
 }
 
@@ -76,6 +80,7 @@ fn shape(raw: &options::Route) -> Option<Route> {
         stripped: 0,
         keeps_encoded_slash: false,
         cross_origin: CrossOrigin::Ignored,
+        session: None,
         body_bytes: None,
     })
 }
@@ -96,6 +101,7 @@ fn route(
     let cross_origin = cross_origin(raw, faults);
     let stripped = stripped(raw, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
+    let session = sessions::of_route(raw, access.as_ref(), around, faults);
     let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults))?;
     let target = upstreams.get(upstream)?;
     Some(Route {
@@ -111,6 +117,7 @@ fn route(
         stripped: stripped?,
         keeps_encoded_slash: raw.encoded_slash.value? == EncodedSlash::Keep,
         cross_origin: cross_origin?,
+        session: session?,
         body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
         ..shape(raw)?
     })

@@ -3,15 +3,13 @@
 use std::path::Path;
 
 use super::files;
-use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
 use crate::config::read::Hidden;
 
 const SECRET: files::Kind = files::Kind { what: "the secret's file", longest: 64 << 10, secret: true };
 
 /// Reads a secret; `None` after reporting why it cannot be had.
-pub(super) fn secret(field: &Field<Hidden>, name: &str, directory: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
-    let raw = &field.value.as_ref()?.0;
+pub(super) fn secret(Hidden(raw): &Hidden, name: &str, directory: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
     match (&raw.file.value, &raw.env.value) {
         (Some(_), Some(_)) => {
             let what = format!("`{name}` names both a file and an environment variable");

@@ -12,6 +12,7 @@ use crate::config::declare::{Opt, Read, Value};
 use crate::config::fault::{Faults, Wrong};
 use crate::config::nearest::suggest;
 use crate::config::schema::{self, Schema};
+use crate::config::store_address::StoreAddress;
 use crate::config::units::{self, Size, SizeLimit};
 use crate::config::upstream_address::Address;
 use crate::policy::jwt::Algorithm;
@@ -56,6 +57,7 @@ strings! {
     IpNet = "a network such as \"10.0.0.0/8\"", schema::text("^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"), network;
     Url = "an http:// or https:// URL", schema::text("^https?://"), url;
     Address = "a URL of http, https, h2c or unix", schema::text("^((https?|h2c)://|unix:/)"), Address::parse;
+    StoreAddress = "the address of a store", schema::text("^(memory:$|file:.|rediss?://)"), StoreAddress::parse;
     Algorithm = "the name of a signature algorithm",
         schema::words(Self::ALL.iter().map(|algorithm| algorithm.name())), algorithm;
     Origin = "an origin such as \"https://app.example.com\"", schema::text(r"^(\*|[a-z][a-z0-9+.-]*://\S+)$"), origin;

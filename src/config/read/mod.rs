@@ -15,9 +15,9 @@ use super::fault::{Faults, Span};
 use super::schema::{self, Schema};
 
 pub(super) use self::forms::{NAME_HELP, Origin, Text, is_name};
-pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, PolicyChoice};
+pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, Parameters, PolicyChoice};
 pub(super) use self::words::{AuthMethod, DialectName, EncodedSlash, PreflightRule};
-pub use self::words::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
+pub use self::words::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog, SameSite};
 
 /// A value with its place, where a later step may have to point at it.
 #[derive(Debug)]

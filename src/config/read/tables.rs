@@ -1,4 +1,4 @@
-//! Options of which the value is a table of its own kind: secrets, claims, identity headers, a route's policy.
+//! Options of which the value is a table of its own kind: secrets, claims, identity headers, parameters, a route's policy.
 
 use serde_json::json;
 use toml::de::DeValue;
@@ -22,6 +22,10 @@ pub(in crate::config) struct ClaimRules(pub(in crate::config) Vec<Requirement>);
 /// The headers that tell an upstream who calls: name and claim.
 #[derive(Debug)]
 pub(in crate::config) struct ForwardedClaims(pub(in crate::config) Vec<(At<String>, ClaimPath)>);
+
+/// Parameters of an authorization request: name and value.
+#[derive(Debug)]
+pub(in crate::config) struct Parameters(pub(in crate::config) Vec<(At<String>, String)>);
 
 /// What a route says of its policy.
 #[derive(Debug)]
@@ -134,6 +138,23 @@ impl Read for ForwardedClaims {
             }
         }
         Some(Self(headers))
+    }
+}
+
+impl Read for Parameters {
+    const EXPECTED: &'static str = "a table of parameter = value";
+    fn schema() -> Schema {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+
+    fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+        let mut parameters = Vec::new();
+        for (name, span, value) in members(value, opt, Self::EXPECTED, faults)? {
+            if let Some(value) = string(value, opt, "a table of strings", faults) {
+                parameters.push((At { value: name.to_owned(), span }, value.to_owned()));
+            }
+        }
+        Some(Self(parameters))
     }
 }
 

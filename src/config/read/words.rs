@@ -105,6 +105,15 @@ choices! {
         Upstream = "upstream",
     }
 
+    /// Whether a browser sends a cookie with requests that pages of other sites cause (RFC 6265bis section 5.6.7).
+    /// `strict` is none of them: a browser that comes back from the issuer would not send it.
+    pub enum SameSite {
+        /// Only when the user goes to our pages.
+        Lax = "lax",
+        /// With each request.
+        None = "none",
+    }
+
     /// What becomes of real preflights, where the gateway does not answer them.
     pub(in crate::config) enum PreflightRule {
         /// They are judged like any request.

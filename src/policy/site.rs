@@ -1,0 +1,36 @@
+//! Where browsers with sessions see the gateway: an origin, a path on it that is the gateway's own, and a cookie.
+
+use super::request::RequestView;
+
+/// The place of a session in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteId(pub usize);
+
+/// Where browsers see us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The name of the session in the configuration.
+    pub name: String,
+    /// The origin as browsers write it (RFC 6454 section 6.2).
+    pub origin: String,
+    /// Its host, in lower case and without a port.
+    pub host: String,
+    /// Our own path there, without a slash at its end: `/auth`.
+    pub path: String,
+    /// The name of the session's cookie.
+    pub cookie: String,
+}
+
+impl Site {
+    /// What follows our own path in the path of a request to this site: `/login`, or nothing; `None` where the request is
+    /// none of ours. Such a path belongs to no route.
+    pub fn beneath<'a>(&self, request: &'a RequestView<'_>) -> Option<&'a str> {
+        let rest = request.path().strip_prefix(self.path.as_str())?;
+        (request.host() == self.host && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+    }
+
+    /// The address to which the issuer sends browsers back (RFC 6749 section 3.1.2).
+    pub fn redirect_uri(&self) -> String {
+        format!("{}{}/callback", self.origin, self.path)
+    }
+}
