@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use crate::demo::check::Finding;
 use crate::demo::provider::Provider;
 use crate::demo::{Demo, DemoFault, provider, providers};
 use crate::policy::dialect::Dialect;
+use crate::remote::clock::Clock;
 use crate::server::drain::{Hangups, Signals};
 use crate::telemetry::log::{self, Format, Level};
 
@@ -50,7 +52,7 @@ fn start(dialect: Option<&str>, check: bool) -> Result<bool, DemoFault> {
 /// Prints what to paste, and serves until it is told to stop.
 async fn show(provider: &'static Provider) -> Result<bool, DemoFault> {
     let mut end = End::listen()?;
-    let demo = Demo::start(provider).await?;
+    let demo = Demo::start(provider, Clock::system()).await?;
     // What the operator hears of each refusal appears below the lines; a process that has a log already keeps its own.
     let _log = log::start(Format::Text, Level::Info, demo.log_lines_dropped()).ok();
     let program = std::env::args_os().next().map_or_else(|| PathBuf::from("bearward"), PathBuf::from);
@@ -60,14 +62,16 @@ async fn show(provider: &'static Provider) -> Result<bool, DemoFault> {
     Ok(true)
 }
 
-/// Takes each tour and prints a line per outcome; true where all are as told.
+/// Takes each tour and prints a line per outcome; true where all are as told. The demo's time is moved by hand, so that the
+/// ends of tokens are seen too.
 async fn check_all(providers: &'static [Provider]) -> Result<bool, DemoFault> {
     let mut end = End::listen()?;
     let (mut good, mut all) = (0, 0);
     for provider in providers {
-        let demo = Demo::start(provider).await?;
+        let (clock, hands) = Clock::manual(SystemTime::now());
+        let demo = Demo::start(provider, clock).await?;
         let findings = tokio::select! {
-            findings = demo.check() => findings,
+            findings = demo.check(&hands) => findings,
             () = end.comes() => {
                 demo.stop().await;
                 return Ok(false);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::api::IDENTITY_HEADERS;
 use super::provider::Provider;
-use super::tour::REPORTS_SCOPE;
+use super::tour::{ME, REPORTS_SCOPE, SECRET};
 
 /// Where the parts of the demo listen.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +19,11 @@ pub struct Addresses {
 
 /// The file for this provider and its issuer of that name.
 pub fn configuration(provider: &Provider, issuer: &str, addresses: &Addresses) -> String {
-    let Provider { dialect, about, audience, clients, scope, .. } = provider;
+    let Provider { dialect, about, audience, clients, scope, opaque_scope, client_authentication, .. } = provider;
     let Addresses { gateway, admin, api } = addresses;
     let [user, scopes] = IDENTITY_HEADERS;
     // Names and addresses of the demo are plain ASCII, of which Rust and TOML write strings alike.
-    format!(
+    let mut text = format!(
         "# The configuration of `bearward demo`: {about}.
 
 [server]
@@ -53,7 +53,27 @@ path = \"/reports/*\"
 upstream = \"api\"
 policy = {{ audience = {audience:?}, scopes = [{REPORTS_SCOPE:?}] }}
 "
-    )
+    );
+    if let Some(scope) = opaque_scope {
+        // As nobody says what API an opaque token is for, its client is asked for instead.
+        let method = client_authentication.first().map(String::as_str).unwrap_or_default();
+        text += &format!(
+            "
+[issuers.demo.introspection]
+client_id = {:?}
+client_secret = {{ file = {SECRET:?} }}
+auth_method = {method:?}
+
+[[routes]]
+name = \"me\"
+path = {ME:?}
+upstream = \"api\"
+policy = {{ client_ids = {clients:?}, scopes = [{scope:?}] }}
+",
+            provider.client()
+        );
+    }
+    text
 }
 
 #[cfg(test)]
@@ -67,12 +87,14 @@ mod tests {
         let directory = Directory::new().unwrap();
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let addresses = Addresses { gateway: at(0), admin: at(0), api: at(3000) };
+        directory.write(SECRET, "a secret").unwrap();
         for provider in Provider::all().unwrap() {
             let issuer = format!("http://127.0.0.1:4000{}", provider.issuer_path);
             let file = directory.write("bearward.toml", &configuration(provider, &issuer, &addresses)).unwrap();
             let loaded = Config::load(&file).unwrap_or_else(|report| panic!("{}", report.render(false)));
             assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings.render(false));
-            assert_eq!(loaded.config.rules.routes.routes().len(), 2);
+            let routes = if provider.opaque_scope.is_some() { 3 } else { 2 };
+            assert_eq!(loaded.config.rules.routes.routes().len(), routes);
         }
     }
 }

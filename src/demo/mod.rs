@@ -1,8 +1,8 @@
 //! An embedded issuer, a sample API and a tour of every outcome.
 //!
 //! [`Demo`] is one process with issuer, API and gateway on free ports of the loopback address: the gateway is the real
-//! one, started from a real file, and reaches the other two over sockets. Configuration and tokens lie in a directory that
-//! only its owner can read, so that `explain` can be tried on them; it goes when the demo ends.
+//! one, started from a real file, and reaches the other two over sockets. Configuration, tokens and the client's secret lie
+//! in a directory that only its owner can read, so that `explain` can be tried on them; it goes when the demo ends.
 
 pub mod api;
 pub mod check;
@@ -18,19 +18,18 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use self::api::Api;
-use self::check::Finding;
+use self::check::{Finding, Parties};
 use self::configuration::{Addresses, configuration};
 use self::directory::Directory;
 use self::issuer::{Issuer, IssuerFault};
 use self::provider::Provider;
 use self::signer::SignFault;
-use self::tour::{ID_TOKEN, ORDERS, Tour};
+use self::tour::{Event, ID_TOKEN, ORDERS, Tour};
 use crate::config::Config;
 use crate::gateway::request_body::Pace;
-use crate::remote::clock::Clock;
+use crate::remote::clock::{Clock, Hands};
 use crate::server::assembly::{ServeFault, Served, metrics};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Dropped;
@@ -101,8 +100,13 @@ impl Demo {
     /// # Errors
     ///
     /// A part cannot be started; those before it end.
-    pub async fn start(provider: &'static Provider) -> Result<Self, DemoFault> {
-        let (issuer, api, directory) = (Issuer::start(provider).await?, Api::start().await?, Directory::new()?);
+    pub async fn start(provider: &'static Provider, clock: Clock) -> Result<Self, DemoFault> {
+        let issuer = Issuer::start(provider, clock.clone()).await?;
+        let (api, directory) = (Api::start().await?, Directory::new()?);
+        let tour = Tour::new(provider, &issuer)?;
+        for file in &tour.files {
+            directory.write(&file.name, &file.text)?;
+        }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let free = Addresses { gateway: any, admin: any, api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &free))?;
@@ -110,23 +114,20 @@ impl Demo {
         let metrics = metrics(&loaded.config).map_err(ServeFault::from)?;
         let telemetry = Telemetry { metrics, access: None, log: None };
         let control = tokio::runtime::Handle::current();
-        let gateway = Served::start(loaded.config, telemetry, Clock::system(), Pace::default(), &control)?;
+        let gateway = Served::start(loaded.config, telemetry, clock, Pace::default(), &control)?;
         let address = gateway.addresses().first().copied().unwrap_or(any);
         // From here on the file tells the ports that were free.
         let taken = Addresses { gateway: address, admin: gateway.admin_address(), api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &taken))?;
 
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let tour = Tour::new(provider, &issuer, now)?;
-        for token in &tour.tokens {
-            directory.write(&token.name, &token.text)?;
-        }
         Ok(Self { provider, issuer, api, gateway, address, tour, directory, file })
     }
 
-    /// Takes the tour, and compares what comes back.
-    pub async fn check(&self) -> Vec<Finding> {
-        check::check(&self.tour, self.address, &self.api).await
+    /// Takes the tour, and compares what comes back; `hands` move the clock that the demo was started with.
+    pub async fn check(&self, hands: &Hands) -> Vec<Finding> {
+        let Self { provider, issuer, address, api, .. } = self;
+        let parties = Parties { provider, issuer, gateway: *address, api, hands };
+        check::check(&self.tour, &parties).await
     }
 
     /// Where the gateway's metrics and probes are.
@@ -145,14 +146,15 @@ impl Demo {
             self.api.address(),
             self.issuer.name(),
         );
-        // Writing to a String cannot fail.
-        for stop in &self.tour.stops {
+        let token_endpoint = self.issuer.token_endpoint();
+        // What comes later cannot be pasted. Writing to a String cannot fail.
+        for stop in self.tour.stops.iter().take_while(|stop| stop.before == Event::None) {
             let _ = write!(
                 text,
                 "\n  # {}: {}\n  {}\n",
                 stop.title,
                 stop.answer.told(),
-                stop.curl(gateway, self.directory.path())
+                stop.curl(self.provider, gateway, &token_endpoint, self.directory.path())
             );
         }
         let _ = write!(
@@ -182,13 +184,16 @@ impl Demo {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[tokio::test]
     async fn every_provider_passes_its_tour() {
         for provider in providers().unwrap() {
-            let demo = Demo::start(provider).await.unwrap();
-            let findings = demo.check().await;
+            let (clock, hands) = Clock::manual(SystemTime::now());
+            let demo = Demo::start(provider, clock).await.unwrap();
+            let findings = demo.check(&hands).await;
             assert_eq!(findings.len(), demo.tour.stops.len());
             for finding in findings {
                 assert!(finding.faults.is_empty(), "{}: {finding:?}", provider.dialect);
@@ -199,25 +204,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_does_not_count_where_the_good_token_is_refused() {
-        let mut demo = Demo::start(provider("rfc9068").unwrap()).await.unwrap();
-        let forged = demo.tour.token("forged-token").unwrap().to_owned();
-        demo.tour.tokens[0].text = forged;
-        let findings = demo.check().await;
+        let (clock, hands) = Clock::manual(SystemTime::now());
+        let mut demo = Demo::start(provider("rfc9068").unwrap(), clock).await.unwrap();
+        let forged = demo.tour.text("forged-token").unwrap().to_owned();
+        demo.tour.files.iter_mut().find(|file| file.name == "access-token").unwrap().text = forged;
+        let findings = demo.check(&hands).await;
         assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
         assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
     }
 
     #[tokio::test]
     async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
-        let demo = Demo::start(provider("auth0").unwrap()).await.unwrap();
+        let demo = Demo::start(provider("auth0").unwrap(), Clock::system()).await.unwrap();
         let loaded = Config::load(&demo.file).unwrap();
         assert_eq!(loaded.config.server.listen, [demo.address]);
         let told = demo.tell(Path::new("bearward"));
-        for stop in &demo.tour.stops {
-            assert!(told.contains(&stop.curl(demo.address, demo.directory.path())), "{told}");
+        let endpoint = demo.issuer.token_endpoint();
+        let curl = |stop: &tour::Stop| stop.curl(demo.provider, demo.address, &endpoint, demo.directory.path());
+        for stop in demo.tour.stops.iter().take_while(|stop| stop.before == Event::None) {
+            assert!(told.contains(&curl(stop)), "{told}");
         }
+        assert!(!told.contains("life is over"), "what takes an hour cannot be pasted");
         let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
-        assert_eq!(Some(&*token), demo.tour.token(ID_TOKEN));
+        assert_eq!(Some(&*token), demo.tour.text(ID_TOKEN));
         assert!(!told.contains(&token), "tokens stay in their files");
         let directory = demo.directory.path().to_owned();
         demo.stop().await;
@@ -226,10 +235,10 @@ mod tests {
 
     #[test]
     fn a_dialect_that_is_not_here_is_told_with_those_that_are() {
-        let fault = provider("keycloak").map(|_| ()).unwrap_err();
+        let fault = provider("okta").map(|_| ()).unwrap_err();
         assert_eq!(
             fault.to_string(),
-            "the demo has no dialect \"keycloak\"; it has rfc9068, forgerock, forgerock-express, genauth, auth0"
+            "the demo has no dialect \"okta\"; it has rfc9068, forgerock, forgerock-express, genauth, auth0, keycloak"
         );
     }
 }

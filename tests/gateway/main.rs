@@ -14,6 +14,7 @@ mod bearer;
 mod connections;
 mod cross_origin;
 mod drain;
+mod emulated;
 mod exhaustion;
 mod floods;
 mod harness;

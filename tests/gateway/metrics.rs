@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bearward::demo::{Demo, provider};
 use bearward::policy::reject::Code;
+use bearward::remote::clock::Clock;
 use bearward::telemetry::access::{Refused, Settings};
 use bearward::telemetry::labels::{
     By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, Labels, ReloadResult,
@@ -78,30 +79,33 @@ fn promtool_finds_nothing_to_say() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_over_the_wire_is_counted_once() {
-    let demo = Demo::start(provider("forgerock").unwrap()).await.unwrap();
-    let findings = demo.check().await;
+    let (clock, hands) = Clock::manual(SystemTime::now());
+    let demo = Demo::start(provider("forgerock").unwrap(), clock).await.unwrap();
+    let findings = demo.check(&hands).await;
     assert!(findings.iter().all(|finding| finding.faults.is_empty()), "{findings:?}");
 
     let expected = [
         ("none", "credential_missing", "orders", 1),
-        ("none", "token_malformed", "orders", 1),
+        ("demo", "refresh_token_presented", "orders", 2),
+        ("demo", "token_inactive", "orders", 1),
+        ("demo", "permitted", "me", 1),
         ("demo", "audience_wrong", "orders", 1),
         ("demo", "id_token_presented", "orders", 1),
         ("demo", "key_unknown", "orders", 1),
-        ("demo", "permitted", "orders", 2),
-        ("demo", "refresh_token_presented", "orders", 1),
+        ("demo", "permitted", "orders", 5),
         ("demo", "scope_insufficient", "reports", 1),
         ("demo", "signature_invalid", "orders", 1),
-        ("demo", "token_expired", "orders", 1),
+        ("demo", "token_expired", "orders", 2),
     ];
     let mut expected: Vec<String> = expected
         .map(|(issuer, outcome, route, count)| {
             format!(r#"bearward_decisions_total{{issuer="{issuer}",outcome="{outcome}",route="{route}"}} {count}"#)
         })
         .into();
-    expected.push(r#"bearward_requests_total{by="gateway",method="GET",route="orders",status="401"} 8"#.to_owned());
+    expected.push(r#"bearward_requests_total{by="gateway",method="GET",route="orders",status="401"} 10"#.to_owned());
     expected.push(r#"bearward_requests_total{by="gateway",method="GET",route="reports",status="403"} 1"#.to_owned());
-    expected.push(r#"bearward_requests_total{by="upstream",method="GET",route="orders",status="200"} 2"#.to_owned());
+    expected.push(r#"bearward_requests_total{by="upstream",method="GET",route="orders",status="200"} 5"#.to_owned());
+    expected.push(r#"bearward_requests_total{by="upstream",method="GET",route="me",status="200"} 1"#.to_owned());
     expected.sort_unstable();
 
     // A request is counted when its answer has ended, which a client may see before the counter moves.
@@ -123,7 +127,7 @@ async fn what_went_over_the_wire_is_counted_once() {
         text.contains(r#"bearward_jwks_fetches_total{issuer="demo",result="success",trigger="start"} 1"#),
         "{text}"
     );
-    assert!(text.contains(r#"bearward_upstream_duration_seconds_count{upstream="api"} 2"#), "{text}");
+    assert!(text.contains(r#"bearward_upstream_duration_seconds_count{upstream="api"} 6"#), "{text}");
     promtool_accepts(&text);
     demo.stop().await;
 }

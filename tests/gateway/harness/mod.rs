@@ -3,6 +3,7 @@
 pub mod api;
 #[allow(dead_code, reason = "some of it is for the tests of the command line alone")]
 pub mod binary;
+pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod framed;

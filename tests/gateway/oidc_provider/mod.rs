@@ -2,7 +2,6 @@
 //!
 //! `tests/run` installs the provider (npm `oidc-provider`) from the lockfile in `tests/oidc-provider`.
 
-mod browser;
 mod opaque;
 mod provider;
 

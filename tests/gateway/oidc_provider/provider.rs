@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use super::browser::{Answer, Browser};
+use crate::harness::browser::{Answer, Browser};
 
 const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 
