@@ -44,7 +44,7 @@ pub async fn forward(
 ) -> Result<Response<Body>, Reject> {
     let route = permit.route();
     let (mut head, body) = request.into_parts();
-    let (body, fault) = RequestBody::new(body, route.body_bytes, pace);
+    let (body, fault) = RequestBody::new(body, head.version, route.body_bytes, pace);
     if head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
     }

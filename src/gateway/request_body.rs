@@ -5,6 +5,7 @@
 //!    came, the body ends (`request_timeout`); otherwise the next window begins.
 //! 3. Trailers are dropped: the decision was made on the head alone, and a trailer must not add to it. More than 8 KiB of
 //!    them break the framing.
+//! 4. A body that was cut off never ends well: what the upstream sees of it is aborted, too.
 //!
 //! The first poll is what lets a client that sent `Expect: 100-continue` go on, so nothing polls before the decision.
 
@@ -15,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -68,6 +69,7 @@ impl BodyFault {
 
 struct Passing {
     body: Incoming,
+    version: Version,
     left: Option<u64>,
     pace: Pace,
     window: Window,
@@ -86,13 +88,14 @@ struct Window {
 }
 
 impl RequestBody {
-    /// The body, and the place where its fault will be; none for a request without a body.
-    pub(super) fn new(body: Incoming, limit: Option<u64>, pace: Pace) -> (Self, Option<Fault>) {
+    /// The body of a request of that version, and the place where its fault will be; none for a request without a body.
+    pub(super) fn new(body: Incoming, version: Version, limit: Option<u64>, pace: Pace) -> (Self, Option<Fault>) {
         if body.is_end_stream() {
             return (Self(None), None);
         }
         let fault = Fault::default();
-        let passing = Passing { body, left: limit, pace, window: Window::default(), fault: Arc::clone(&fault) };
+        let passing =
+            Passing { body, version, left: limit, pace, window: Window::default(), fault: Arc::clone(&fault) };
         (Self(Some(passing)), Some(fault))
     }
 }
@@ -101,6 +104,12 @@ impl Passing {
     fn fail(&self, fault: BodyFault) -> BodyFault {
         // Only the first fault is told: what comes after it is its consequence.
         *self.fault.get_or_init(|| fault)
+    }
+
+    /// Whether a body that gives nothing more has ended: hyper takes a stream that was reset with `NO_ERROR` for one that
+    /// has.
+    fn is_whole(&self) -> bool {
+        self.version != Version::HTTP_2 || self.body.is_end_stream()
     }
 
     fn take(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, BodyFault>> {
@@ -173,9 +182,9 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let Some(passing) = &mut self.0 else { return Poll::Ready(None) };
         match Pin::new(&mut passing.body).poll_frame(cx) {
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) if passing.is_whole() => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(passing.take(frame)),
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(passing.fail(BodyFault::Broken)))),
+            Poll::Ready(None | Some(Err(_))) => Poll::Ready(Some(Err(passing.fail(BodyFault::Broken)))),
             Poll::Pending => match passing.window.poll_too_slow(passing.pace, cx) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(passing.fail(BodyFault::TooSlow)))),
                 Poll::Pending => Poll::Pending,

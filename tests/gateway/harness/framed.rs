@@ -75,8 +75,13 @@ impl Framed {
 
     /// Returns once this has come.
     pub async fn until(&self, what: impl Fn(&Came) -> bool) {
+        self.until_times(1, what).await;
+    }
+
+    /// Returns once this has come so often.
+    pub async fn until_times(&self, times: usize, what: impl Fn(&Came) -> bool) {
         let mut came = self.came.subscribe();
-        let there = came.wait_for(|came| came.iter().any(&what));
+        let there = came.wait_for(|came| came.iter().filter(|came| what(came)).count() >= times);
         tokio::time::timeout(PATIENCE, there).await.expect("it comes").unwrap();
     }
 }

@@ -98,6 +98,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Seen {
+    /// How many heads of requests came.
+    begun: usize,
     requests: Vec<Recorded>,
     opened: usize,
     closed: usize,
@@ -171,6 +173,16 @@ impl Upstream {
         self.shared.seen.borrow().requests[number].clone()
     }
 
+    /// The number of requests that have begun so far.
+    pub fn begun(&self) -> usize {
+        self.shared.seen.borrow().begun
+    }
+
+    /// Returns once so many requests have begun.
+    pub async fn begins(&self, count: usize) {
+        self.until(|seen| seen.begun >= count).await;
+    }
+
     /// Returns once so many connections have ended.
     pub async fn closed(&self, count: usize) {
         self.until(|seen| seen.closed >= count).await;
@@ -193,6 +205,7 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     while let Some(head) = head(&mut stream, &mut buffer).await {
         let reply = shared.replies.lock().unwrap().pop_front().unwrap_or_else(|| Reply::ok("ok"));
         let mut recorded = Recorded::of(connection, head);
+        shared.seen.send_modify(|seen| seen.begun += 1);
         if let Reply::Early(bytes) = &reply {
             let _ = stream.write_all(bytes).await;
         }

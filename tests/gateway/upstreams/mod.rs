@@ -1,6 +1,7 @@
 //! What upstreams of every kind are asked, what becomes of their answers, and of their faults.
 
 mod bounds;
+mod cut_off;
 mod faults;
 mod grpc;
 mod http2;
