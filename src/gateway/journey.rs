@@ -1,4 +1,5 @@
-//! What is known of a request on its way, and the one record at its end.
+//! What is known of a request on its way, and the one record at its end, whichever that is: its answer's, or that of a client
+//! which leaves before there is one.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -20,9 +21,9 @@ use crate::policy::route::Route;
 use crate::policy::trace::{RequestId, Trace};
 use crate::telemetry::labels::{By, Decision};
 use crate::telemetry::metrics::Held;
-use crate::telemetry::{Outcome, Visit};
+use crate::telemetry::{Answer, Outcome, Visit};
 
-/// A request on its way.
+/// A request on its way. Dropped, it is over, and recorded.
 pub(super) struct Journey {
     gateway: Arc<Gateway>,
     begun: Instant,
@@ -31,7 +32,7 @@ pub(super) struct Journey {
     uri: Uri,
     asked: Asked,
     client: std::net::IpAddr,
-    in_flight: Held,
+    _in_flight: Held,
     /// Where it came from.
     pub(super) hop: Hop,
     /// Its id.
@@ -44,15 +45,14 @@ pub(super) struct Journey {
     origin: Option<HeaderValue>,
     /// Whose token it bears, once that was found.
     pub(super) claimed: Claimed,
-    /// The verdict, once it was given, and what came of it.
-    verdict: Option<Verdict>,
-}
-
-/// A permit that was given.
-struct Verdict {
-    decision: Decision,
-    upstream: usize,
-    sent: Instant,
+    /// The verdict, once it was given.
+    decision: Option<Decision>,
+    /// The upstream that it went to, and when.
+    sent: Option<(usize, Instant)>,
+    /// What went wrong after the verdict.
+    failure: Option<Code>,
+    /// The head of its answer, once there was one.
+    answer: Option<Answer>,
 }
 
 impl Journey {
@@ -70,14 +70,17 @@ impl Journey {
             uri: request.uri().clone(),
             asked: Asked::by(request),
             client: client_address(headers, hop, trusted),
-            in_flight: shared.telemetry().metrics.request_started(),
+            _in_flight: shared.telemetry().metrics.request_started(),
             hop,
             request_id: kept.unwrap_or_else(|| RequestId::made(random())),
             trace: Trace::of(headers, random()),
             route: None,
             origin: None,
             claimed: Claimed::default(),
-            verdict: None,
+            decision: None,
+            sent: None,
+            failure: None,
+            answer: None,
         }
     }
 
@@ -106,15 +109,15 @@ impl Journey {
             let issuer = self.claimed.issuer.map(|issuer| issuer.0);
             self.gateway.in_force.ledger().id_token_accepted(self.route, issuer);
         }
-        let decision = match permit.grounds() {
+        self.decision = Some(match permit.grounds() {
             Grounds::Caller(_) => Decision::Permitted,
             Grounds::Anonymous => Decision::Anonymous,
             Grounds::Shadow(reject) => {
                 self.shadowed(permit.route(), reject);
                 Decision::Shadowed(reject.code())
             }
-        };
-        self.verdict = Some(Verdict { decision, upstream: permit.route().upstream.0, sent: Instant::now() });
+        });
+        self.sent = Some((permit.route().upstream.0, Instant::now()));
     }
 
     /// Counts a refusal that is let through, and tells the operator.
@@ -125,62 +128,64 @@ impl Journey {
     }
 
     /// The answer as it goes out, watched to its end.
-    pub(super) fn passed(self, mut response: Response<Body>) -> Response<Body> {
-        let (decision, by) = match &self.verdict {
-            Some(verdict) => {
+    pub(super) fn passed(mut self, mut response: Response<Body>) -> Response<Body> {
+        let by = match self.decision {
+            Some(_) => {
                 self.mark(response.headers_mut());
-                (verdict.decision, By::Upstream)
+                By::Upstream
             }
-            None => (Decision::Anonymous, By::Gateway),
+            None => By::Gateway,
         };
-        self.watch(response, decision, by, None)
+        self.decision.get_or_insert(Decision::Anonymous);
+        self.watch(response, by)
     }
 
     /// The refusal as it goes out, watched to its end; the operator is told why.
-    pub(super) fn refused(self, reject: &Reject) -> Response<Body> {
+    pub(super) fn refused(mut self, reject: &Reject) -> Response<Body> {
         let shared = &self.gateway.shared;
         let route = self.taken().map(|route| route.name.as_str());
         shared.refusals().tell(reject, route, self.request_id.as_str(), shared.since_start());
         let mut response = refuse(reject, self.asked, &self.request_id);
         self.mark(response.headers_mut());
-        let (decision, failure) = match &self.verdict {
-            Some(verdict) => (verdict.decision, Some(reject.code())),
-            None => (Decision::Refused(reject.code()), None),
-        };
-        self.watch(response, decision, By::Gateway, failure)
+        match self.decision {
+            Some(_) => self.failure = Some(reject.code()),
+            None => self.decision = Some(Decision::Refused(reject.code())),
+        }
+        self.watch(response, By::Gateway)
     }
 
-    fn watch(self, response: Response<Body>, decision: Decision, by: By, failure: Option<Code>) -> Response<Body> {
-        let status = response.status();
+    fn watch(mut self, response: Response<Body>, by: By) -> Response<Body> {
+        self.answer = Some(Answer { status: response.status(), by });
         response.map(|body| {
             body.watched(move |ending| {
-                let failure = match ending {
-                    // The head has gone out: the client sees a body that is cut off.
-                    Ending::Broken(code) => failure.or(Some(code)),
-                    Ending::Whole | Ending::Abandoned => failure,
-                };
-                let outcome = Outcome {
-                    at: self.at,
-                    method: self.method,
-                    uri: self.uri,
-                    route: self.route,
-                    status,
-                    by,
-                    decision,
-                    failure,
-                    issuer: self.claimed.issuer.map(|issuer| issuer.0),
-                    verified: self.claimed.verified,
-                    client: self.client,
-                    duration: self.begun.elapsed(),
-                    visit: self
-                        .verdict
-                        .map(|verdict| Visit { upstream: verdict.upstream, time: verdict.sent.elapsed() }),
-                    request_id: self.request_id.value().clone(),
-                    trace_id: u128::from_str_radix(self.trace.id(), 16).ok(),
-                };
-                outcome.record(self.gateway.in_force.ledger());
-                drop(self.in_flight);
+                let mut journey = self;
+                // The head has gone out: the client sees a body that is cut off.
+                if let Ending::Broken(code) = ending {
+                    journey.failure.get_or_insert(code);
+                }
             })
         })
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        let outcome = Outcome {
+            at: self.at,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            route: self.route,
+            answer: self.answer,
+            decision: self.decision,
+            failure: self.failure,
+            issuer: self.claimed.issuer.map(|issuer| issuer.0),
+            verified: self.claimed.verified,
+            client: self.client,
+            duration: self.begun.elapsed(),
+            visit: self.sent.map(|(upstream, sent)| Visit { upstream, time: sent.elapsed() }),
+            request_id: self.request_id.value().clone(),
+            trace_id: u128::from_str_radix(self.trace.id(), 16).ok(),
+        };
+        outcome.record(self.gateway.in_force.ledger());
     }
 }

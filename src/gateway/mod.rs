@@ -9,7 +9,7 @@
 //! respond                     the one place where a refusal becomes an answer
 //! ```
 //!
-//! One record of each request is written when its answer's body has ended. What a request is decided on is one snapshot of
+//! One record of each request is written when its answer's body has ended, or when its client has left. What a request is decided on is one snapshot of
 //! the configuration, and one moment.
 
 use std::net::SocketAddr;

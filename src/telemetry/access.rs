@@ -97,21 +97,22 @@ fn line(format: Format, outcome: &Outcome, names: &Ledger) -> String {
     let trace_id = outcome.trace_id.map(|id| format!("{id:032x}"));
     let text = |value| Value::Text(value);
     let known = |value: Option<_>| value.map_or(Value::Unknown, Value::Text);
-    let result = match outcome.decision {
+    let result = outcome.decision.map(|decision| match decision {
         Decision::Refused(_) => "refused",
         Decision::Shadowed(_) => "shadowed",
-        decision @ (Decision::Permitted | Decision::Anonymous) => decision.label(),
-    };
+        Decision::Permitted | Decision::Anonymous => decision.label(),
+    });
+    let status = outcome.answer.map(|answer| answer.status.as_u16().to_string());
     let fields = [
         ("timestamp", text(&*timestamp)),
         ("http.request.method", text(outcome.method.as_str())),
         ("url.path", text(outcome.uri.path())),
         ("http.route", known(names.route_name(outcome.route))),
-        ("http.response.status_code", Value::Number(outcome.status.as_u16().to_string())),
+        ("http.response.status_code", status.map_or(Value::Unknown, Value::Number)),
         ("client.address", text(&*client)),
         ("duration_ms", Value::Number(format!("{:.3}", outcome.duration.as_secs_f64() * 1000.0))),
         ("request_id", text(&*request_id)),
-        ("outcome", text(result)),
+        ("outcome", known(result)),
         ("code", known(outcome.code().map(|code| code.facts().name))),
         ("issuer", known(names.issuer_name(outcome.issuer.filter(|_| outcome.verified)))),
         ("trace_id", known(trace_id.as_deref())),

@@ -10,11 +10,11 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::access::Settings;
 use super::families::Families;
-use super::labels::{ConnectionState, Labels, METHODS, NONE, RetryResult, method_index, status_label};
+use super::labels::{ConnectionState, Decision, Labels, METHODS, NONE, RetryResult, method_index, status_label};
 use super::metrics::Held;
 use super::names::Name;
 use super::series::Chain;
-use super::{Outcome, Telemetry};
+use super::{Answer, Outcome, Telemetry};
 use crate::policy::reject::Code;
 
 /// The records of one configuration. The newest one is that in force.
@@ -125,7 +125,9 @@ impl Ledger {
         let route = self.route(outcome.route);
         let name = self.route_name(outcome.route).unwrap_or(NONE);
         self.request_series(route, name, outcome).inc();
-        self.decision_series(route, name, outcome).inc();
+        if let Some(decision) = outcome.decision {
+            self.decision_series(route, name, outcome.issuer, decision).inc();
+        }
 
         let in_upstream = outcome.visit.map(|visit| visit.time).unwrap_or_default();
         route.duration.observe(outcome.duration.as_secs_f64());
@@ -150,21 +152,32 @@ impl Ledger {
 
     fn request_series<'a>(&self, route: &'a RouteSeries, name: &str, outcome: &Outcome) -> &'a IntCounter {
         let method = method_index(&outcome.method);
-        let (status, status_text) = status_label(outcome.status);
-        // Statuses are below 1000, so that one more digit tells who answered.
-        let key = status * 10 + outcome.by as u16;
+        let (key, status, by) = match outcome.answer {
+            // Statuses are below 1000, so that one more digit tells who answered.
+            Some(Answer { status, by }) => {
+                let (number, status) = status_label(status);
+                (number * 10 + by as u16, status, by.label())
+            }
+            None => (u16::MAX, NONE, NONE),
+        };
         route.requests[method].series(key, || {
-            let labels = [name, METHODS[method], status_text, outcome.by.label()];
+            let labels = [name, METHODS[method], status, by];
             self.families().requests.with_label_values(&labels)
         })
     }
 
-    fn decision_series<'a>(&self, route: &'a RouteSeries, name: &str, outcome: &Outcome) -> &'a IntCounter {
+    fn decision_series<'a>(
+        &self,
+        route: &'a RouteSeries,
+        name: &str,
+        issuer: Option<usize>,
+        decision: Decision,
+    ) -> &'a IntCounter {
         let none = self.issuer_names.len();
-        let issuer = outcome.issuer.filter(|issuer| *issuer < none).unwrap_or(none);
-        route.decisions[issuer].series(outcome.decision.key(), || {
-            let issuer = self.issuer_name(outcome.issuer).unwrap_or(NONE);
-            self.families().decisions.with_label_values(&[name, issuer, outcome.decision.label()])
+        let place = issuer.filter(|issuer| *issuer < none).unwrap_or(none);
+        route.decisions[place].series(decision.key(), || {
+            let issuer = self.issuer_name(issuer).unwrap_or(NONE);
+            self.families().decisions.with_label_values(&[name, issuer, decision.label()])
         })
     }
 

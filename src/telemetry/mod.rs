@@ -1,7 +1,8 @@
 //! One record per finished request, turned into the access line and the metrics.
 //!
-//! [`Outcome`] is that record; [`Outcome::record`] is called once, when the answer's body has ended or was given up, and
-//! enters it into the [`Ledger`] of the configuration that the request was decided under.
+//! [`Outcome`] is that record; [`Outcome::record`] is called once, when the answer's body has ended or was given up, or when
+//! the client has left before there was an answer, and enters it into the [`Ledger`] of the configuration that the request
+//! was decided under.
 //! What is told of connections, key sets and the configuration goes to [`metrics::Metrics`]; everything that is written
 //! for people goes through `tracing`, set up by [`log`].
 //!
@@ -75,12 +76,10 @@ pub struct Outcome {
     pub uri: Uri,
     /// The route's place in the configuration; none where no route was found.
     pub route: Option<usize>,
-    /// The status that was sent: 200 where a gRPC request was refused.
-    pub status: StatusCode,
-    /// Who made the answer.
-    pub by: By,
-    /// What was decided.
-    pub decision: Decision,
+    /// The head of the answer; none where the client left before, or the gateway stopped.
+    pub answer: Option<Answer>,
+    /// What was decided; none where the client left before.
+    pub decision: Option<Decision>,
     /// What went wrong after the decision: the upstream, the body, a defect of ours. None after a refusal.
     pub failure: Option<Code>,
     /// The place of the token's issuer in the configuration, once the token's `iss` was found there.
@@ -97,6 +96,15 @@ pub struct Outcome {
     pub request_id: HeaderValue,
     /// The trace id of a well-formed `traceparent` (W3C Trace Context section 3.2.2.3).
     pub trace_id: Option<u128>,
+}
+
+/// The head of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// The status that was sent: 200 where a gRPC request was refused.
+    pub status: StatusCode,
+    /// Who made it.
+    pub by: By,
 }
 
 /// The call of an upstream.
@@ -117,9 +125,9 @@ impl Outcome {
     /// The code that tells what went wrong, at the decision or after it; in shadow mode, what is let through.
     pub fn code(&self) -> Option<Code> {
         match self.decision {
-            Decision::Refused(code) => Some(code),
-            Decision::Shadowed(code) => self.failure.or(Some(code)),
-            Decision::Permitted | Decision::Anonymous => self.failure,
+            Some(Decision::Refused(code)) => Some(code),
+            Some(Decision::Shadowed(code)) => self.failure.or(Some(code)),
+            Some(Decision::Permitted | Decision::Anonymous) | None => self.failure,
         }
     }
 }

@@ -32,9 +32,8 @@ fn permitted() -> Outcome {
         method: Method::GET,
         uri: "/orders/7?access_token=secret".parse().unwrap(),
         route: Some(0),
-        status: StatusCode::OK,
-        by: By::Upstream,
-        decision: Decision::Permitted,
+        answer: Some(Answer { status: StatusCode::OK, by: By::Upstream }),
+        decision: Some(Decision::Permitted),
         failure: None,
         issuer: Some(0),
         verified: true,
@@ -49,9 +48,8 @@ fn permitted() -> Outcome {
 fn refused(code: Code) -> Outcome {
     let status = StatusCode::from_u16(code.facts().status).unwrap();
     Outcome {
-        status,
-        by: By::Gateway,
-        decision: Decision::Refused(code),
+        answer: Some(Answer { status, by: By::Gateway }),
+        decision: Some(Decision::Refused(code)),
         issuer: None,
         verified: false,
         visit: None,
@@ -105,9 +103,30 @@ fn a_permitted_request_counts_once_everywhere() {
 }
 
 #[test]
+fn who_left_before_an_answer_is_counted_without_one() {
+    let ledger = ledger();
+    let left = Outcome { answer: None, ..permitted() };
+    left.record(&ledger);
+    Outcome { decision: None, issuer: None, visit: None, ..left }.record(&ledger);
+    let of = |family| samples(ledger.telemetry(), family);
+    assert_eq!(
+        of("bearward_requests_total"),
+        [r#"bearward_requests_total{by="none",method="GET",route="orders",status="none"} 2"#]
+    );
+    assert_eq!(
+        of("bearward_decisions_total"),
+        [r#"bearward_decisions_total{issuer="main",outcome="permitted",route="orders"} 1"#]
+    );
+    assert_eq!(
+        of("bearward_upstream_duration_seconds_count"),
+        [r#"bearward_upstream_duration_seconds_count{upstream="orders"} 1"#]
+    );
+}
+
+#[test]
 fn what_shadow_mode_lets_through_counts_as_let_through_and_is_told_as_refused() {
     let ledger = ledger();
-    let shadowed = Outcome { decision: Decision::Shadowed(Code::TokenExpired), ..permitted() };
+    let shadowed = Outcome { decision: Some(Decision::Shadowed(Code::TokenExpired)), ..permitted() };
     shadowed.record(&ledger);
     ledger.shadow_refused(Some(0), Code::TokenExpired);
     let of = |family| samples(ledger.telemetry(), family);
@@ -137,7 +156,8 @@ fn what_a_caller_chooses_makes_no_label() {
         ..refused(Code::RouteUnknown)
     };
     outcome.record(&ledger);
-    Outcome { status: StatusCode::from_u16(599).unwrap(), ..permitted() }.record(&ledger);
+    let status = StatusCode::from_u16(599).unwrap();
+    Outcome { answer: Some(Answer { status, by: By::Upstream }), ..permitted() }.record(&ledger);
     // An index that is none of ours is not known either.
     Outcome { route: Some(2), issuer: Some(1), ..permitted() }.record(&ledger);
     assert_eq!(
@@ -162,16 +182,14 @@ fn what_a_caller_chooses_makes_no_label() {
 fn an_upstream_that_fails_leaves_the_decision_alone() {
     let ledger = ledger();
     Outcome {
-        status: StatusCode::GATEWAY_TIMEOUT,
-        by: By::Gateway,
+        answer: Some(Answer { status: StatusCode::GATEWAY_TIMEOUT, by: By::Gateway }),
         failure: Some(Code::UpstreamTimeout),
         ..permitted()
     }
     .record(&ledger);
     // A body that came too slowly is not the upstream's fault.
     Outcome {
-        status: StatusCode::REQUEST_TIMEOUT,
-        by: By::Gateway,
+        answer: Some(Answer { status: StatusCode::REQUEST_TIMEOUT, by: By::Gateway }),
         failure: Some(Code::RequestTimeout),
         ..permitted()
     }
@@ -325,8 +343,7 @@ fn an_access_line_has_exactly_the_fields_of_the_contract() {
 #[test]
 fn an_access_line_for_people_has_them_too() {
     let failed = Outcome {
-        status: StatusCode::BAD_GATEWAY,
-        by: By::Gateway,
+        answer: Some(Answer { status: StatusCode::BAD_GATEWAY, by: By::Gateway }),
         failure: Some(Code::UpstreamUnreachable),
         uri: "/a=b".parse().unwrap(),
         trace_id: None,

@@ -16,7 +16,7 @@ use bearward::telemetry::labels::{
 use bearward::telemetry::ledger::Ledger;
 use bearward::telemetry::log::Format;
 use bearward::telemetry::metrics::Metrics;
-use bearward::telemetry::{Outcome, Telemetry, Visit};
+use bearward::telemetry::{Answer, Outcome, Telemetry, Visit};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -55,9 +55,8 @@ fn all() -> String {
             method: Method::GET,
             uri: "/".parse().unwrap(),
             route: Some(1),
-            status: StatusCode::BAD_GATEWAY,
-            by: By::Gateway,
-            decision,
+            answer: Some(Answer { status: StatusCode::BAD_GATEWAY, by: By::Gateway }),
+            decision: Some(decision),
             failure: Some(Code::UpstreamUnreachable),
             issuer: Some(0),
             verified: true,

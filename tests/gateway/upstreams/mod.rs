@@ -5,6 +5,7 @@ mod cut_off;
 mod faults;
 mod grpc;
 mod http2;
+mod left;
 mod places;
 mod retries;
 mod tls;
