@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod http;
 pub mod introspect;
 pub mod jwks;
+pub mod keepalive;
 pub mod store;
 pub mod token_endpoint;
 pub mod upstream;

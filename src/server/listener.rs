@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartFault;
+use crate::remote::keepalive::keepalive;
 
 /// Connections that the kernel holds for us between two accepts.
 const BACKLOG: i32 = 1024;
@@ -69,6 +70,8 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of our predecessor in TIME_WAIT must not keep us from starting.
     socket.set_reuse_address(true)?;
+    // Inherited by the connections that are accepted.
+    socket.set_tcp_keepalive(&keepalive())?;
     if address.is_ipv6() {
         // `[::]` and `0.0.0.0` may both be configured.
         socket.set_only_v6(true)?;
@@ -79,7 +82,24 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use socket2::SockRef;
+
     use super::*;
+
+    #[test]
+    fn a_client_that_is_gone_is_noticed() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+    }
 
     #[test]
     fn workers_share_a_port_that_nobody_else_can_take() {
