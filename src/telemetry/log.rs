@@ -81,7 +81,7 @@ pub struct Log {
 type WithJson = Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
 
 /// How long the end of the process waits for a pipe that stalls.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(400);
 
 impl Log {
     /// Writes in this format from this level on.

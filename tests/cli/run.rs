@@ -121,7 +121,7 @@ async fn a_second_signal_ends_it_at_once() {
     gateway.signal();
     assert_eq!(client.rest().await, b"", "cut off");
     let (status, written) = gateway.wait();
-    assert!(second.elapsed() < Duration::from_secs(5), "{:?}", second.elapsed());
+    assert!(second.elapsed() < Duration::from_secs(1), "{:?}", second.elapsed());
     assert_eq!(status.code(), Some(1), "a request was cut off: {written}");
 }
 
@@ -155,6 +155,51 @@ async fn keys_outlive_the_process() {
     assert_eq!(ready.status, 200);
     assert!(ready.text().contains(r#""from":"snapshot""#), "{}", ready.text());
     let (_, written) = second.terminate();
+    assert!(written.contains("the issuer's keys are those of the snapshot"), "{written}");
+}
+
+/// Killed with connections of every kind open, while it writes a snapshot.
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_in_the_way_of_the_next() {
+    let (upstream, key) = (Upstream::start().await, Key::p256("a"));
+    let issuer = Issuer::start(&[key]).await;
+    let files = Files::new();
+    let snapshots = files.0.path().join("keys");
+    let snapshot = snapshots.join("main.jwks");
+    let config = format!(
+        "{}[issuers.main]\nissuer = \"{}\"\njwks = {{ snapshot = {snapshot:?} }}\n",
+        config(&upstream, r#"{ delay = "0s", timeout = "10s" }"#),
+        issuer.url()
+    );
+    let mut gateway = Binary::start(&config);
+    let (address, admin) = (gateway.address, gateway.admin);
+    let config = config.replacen("127.0.0.1:0", &address.to_string(), 1).replace("127.0.0.1:0", &admin.to_string());
+    for killed in 0..3 {
+        let mut idle = Client::connect(address).await;
+        assert_eq!(idle.get("/open/1").await.status, 200);
+        upstream.reply(Reply::Stall(Vec::new()));
+        let mut waiting = Client::connect(address).await;
+        waiting.send("GET /open/2 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        upstream.begins(2 * killed + 2).await;
+        let mut half = Client::connect(address).await;
+        half.send("GET /open/3 HTTP/1.1\r\nho").await;
+        let mut probe = Client::connect(admin).await;
+        assert_eq!(probe.get("/livez").await.status, 200);
+        while !snapshot.exists() {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(snapshots.join(format!(".jwks-{killed}")), "{").unwrap();
+
+        let begun = Instant::now();
+        drop(gateway);
+        gateway = Binary::start(&config);
+        assert_eq!((gateway.address, gateway.admin), (address, admin));
+        assert_eq!(Client::connect(admin).await.get("/readyz").await.status, 200);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(waiting.rest().await, b"");
+    }
+    let (status, written) = gateway.terminate();
+    assert_eq!(status.code(), Some(0), "{written}");
     assert!(written.contains("the issuer's keys are those of the snapshot"), "{written}");
 }
 
