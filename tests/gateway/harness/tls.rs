@@ -11,6 +11,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, Error, HandshakeKind, ProtocolVersion, RootCertStore, SignatureScheme,
     SupportedProtocolVersion, version,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -112,7 +113,10 @@ impl Connector {
     }
 
     /// Shakes hands over a connection that there is.
-    pub async fn over(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn over<S>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.0.connect(ServerName::try_from(host.to_owned()).unwrap(), stream).await
     }
 

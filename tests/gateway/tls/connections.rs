@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use bearward::server::drain::Drain;
 use http::Request;
 use http_body_util::Full;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::{HOST, World};
@@ -55,8 +57,9 @@ async fn a_client_may_leave_without_a_word() {
     let world = World::start().await;
     let mut client = world.client(&world.tls()).await;
     assert_eq!(client.get("/").await.status, 200);
-    // The stream ends below TLS.
+    // The stream ends below TLS, here and before any request.
     drop(client);
+    drop(world.client(&world.tls()).await);
     world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
     let text = world.gateway.shared().telemetry().metrics.render();
     assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
@@ -107,4 +110,35 @@ async fn a_drain_ends_connections_gently() {
     };
     let (whole, ()) = tokio::join!(world.gateway.running().drain(drain), clients);
     assert!(whole, "every connection ended by itself");
+}
+
+/// A handshake takes its round trips: one that a drain finds under way is not cut off by the look that an idle connection gets,
+/// and neither is the request that follows it.
+#[tokio::test]
+async fn a_handshake_that_a_drain_finds_under_way_ends_in_an_answer() {
+    for version in [&TLS13, &TLS12] {
+        let world = World::start().await;
+        let address = world.gateway.address();
+        // What client and gateway say passes through here, so that it can stand still in the middle of the first word.
+        let (near, mut far) = tokio::io::duplex(16 << 10);
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let connector = world.tls().version(version).connector();
+        let client =
+            tokio::spawn(async move { Client::over(connector.over(near, HOST).await.unwrap()).get("/").await });
+        let mut word = [0; 9];
+        far.read_exact(&mut word).await.unwrap();
+        socket.write_all(&word).await.unwrap();
+        world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 1.0).await;
+
+        let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
+        let answered = async {
+            while TcpStream::connect(address).await.is_ok() {}
+            // The gateway closes now; this ends as one side does.
+            let (_, answer) = tokio::join!(copy_bidirectional(&mut far, &mut socket), client);
+            answer.unwrap()
+        };
+        let (whole, answer) = tokio::join!(world.gateway.running().drain(drain), answered);
+        assert!(whole);
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use tokio::task::JoinSet;
 
 use super::{HOST, World};
 use crate::harness::client::Client;
@@ -136,6 +137,60 @@ async fn a_handshake_takes_the_place_of_a_connection() {
     assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"), "told within TLS");
     world.failed("limit_reached", 1.0).await;
     drop(waiting);
+    world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
+    world.serves().await;
+}
+
+/// How a handshake among many ended.
+enum Came {
+    /// In an answer; the connection is kept.
+    In(#[allow(dead_code, reason = "dropped, it would leave its place")] Client),
+    /// In the word that there is no room.
+    Told,
+    /// In a close.
+    Closed,
+}
+
+#[tokio::test]
+async fn handshakes_that_come_all_at_once_are_bounded_and_the_rest_is_told() {
+    const AT_ONCE: usize = 4000;
+    const PLACES: usize = 500;
+    // Beyond the places, so many are told.
+    const SURPLUS: usize = 64;
+    let world =
+        World::configured("", &format!("[server.limits]\nconnections = {PLACES}\nheader_timeout = \"60s\"")).await;
+    let address = world.gateway.address();
+    let mut clients = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let connector = world.tls().connector();
+        clients.spawn(async move {
+            let Ok(stream) = connector.connect(address, HOST).await else { return Came::Closed };
+            let mut client = Client::over(stream);
+            // Refused, and so answered by the gateway itself.
+            client.offer(b"TRACE / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            match client.message().await.get(9..12) {
+                Some(b"405") => Came::In(client),
+                Some(b"503") => Came::Told,
+                _ => Came::Closed,
+            }
+        });
+    }
+    let (mut inside, mut told, mut closed, mut most) = (Vec::new(), 0, 0, 0.0_f64);
+    while let Some(came) = clients.join_next().await {
+        let open = world.gateway.sample("bearward_connections{listener=\"127.0.0.1:0\"}").unwrap();
+        most = most.max(open);
+        match came.unwrap() {
+            Came::In(client) => inside.push(client),
+            Came::Told => told += 1,
+            Came::Closed => closed += 1,
+        }
+    }
+    assert_eq!((inside.len(), told + closed), (PLACES, AT_ONCE - PLACES), "{told} told, {closed} closed");
+    assert!(most <= (PLACES + SURPLUS) as f64, "{most} at once");
+    world.failed("limit_reached", (AT_ONCE - PLACES) as f64).await;
+    let late = world.client(&world.tls()).await.get("/").await;
+    assert_eq!((late.status, late.code().as_str()), (503, "overloaded"));
+    drop(inside);
     world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
     world.serves().await;
 }
