@@ -159,6 +159,7 @@ fn ledger(config: &Config, telemetry: &Arc<crate::telemetry::Telemetry>) -> Ledg
         routes: &names(config.rules.routes.routes(), |route| &route.name),
         issuers: &names(&config.rules.issuers, |issuer| &issuer.name),
         upstreams: &names(&config.upstreams, |upstream| &upstream.name),
+        sessions: &[],
     };
     Ledger::open(telemetry, &labels, lines)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::refresh::Renewals;
 use super::request_body::Pace;
 use super::verified::Verified;
 use crate::remote::clock::{Clock, Monotonic};
@@ -23,6 +24,7 @@ pub struct SharedFault(String);
 pub struct Shared {
     fetching: Fetching,
     verified: Verified,
+    renewals: Arc<Renewals>,
     telemetry: Arc<Telemetry>,
     refusals: Refusals,
     started: Monotonic,
@@ -54,6 +56,7 @@ impl Shared {
         Ok(Self {
             fetching: Fetching { handle: control.clone(), clock, client, observer: Arc::new(observer) },
             verified: Verified::default(),
+            renewals: Arc::default(),
             telemetry,
             refusals: Refusals::default(),
             started,
@@ -69,6 +72,11 @@ impl Shared {
     /// The tokens whose signatures were verified.
     pub(super) fn verified(&self) -> &Verified {
         &self.verified
+    }
+
+    /// The renewals of sessions that are under way.
+    pub fn renewals(&self) -> &Arc<Renewals> {
+        &self.renewals
     }
 
     /// What the process tells of itself.

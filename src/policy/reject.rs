@@ -160,6 +160,9 @@ codes! {
     /// The token is bound to a key and came without proof.
     ProofRequired = "proof_required", 401, 16, InvalidToken,
         "A proof of possession is required", "The access token is bound to a key and cannot be used as a plain Bearer token.";
+    /// The session is over, or the cookie has none.
+    SessionExpired = "session_expired", 401, 16, Bare,
+        "The session is over", "There is no session for this cookie any more; log in again.";
     /// A scope is missing.
     ScopeInsufficient = "scope_insufficient", 403, 7, InsufficientScope,
         "A scope is missing", "The access token lacks a scope that this request needs.";
@@ -175,6 +178,12 @@ codes! {
     /// The issuer could not be asked about the token.
     IntrospectionUnavailable = "introspection_unavailable", 503, 14, None,
         "The issuer cannot be asked about the token", "The token cannot be checked at the moment; it may be good. Try again later.";
+    /// Sessions cannot be looked up.
+    StoreUnavailable = "store_unavailable", 503, 14, None,
+        "Sessions cannot be looked up", "The session cannot be looked up at the moment; it may be good. Try again later.";
+    /// A session's access token is spent and cannot be renewed now.
+    IssuerUnavailable = "issuer_unavailable", 503, 14, None,
+        "The session cannot be refreshed", "The session's access token cannot be refreshed at the moment. Try again later.";
     /// There is more to do than the gateway can.
     Overloaded = "overloaded", 503, 14, None,
         "The gateway is overloaded", "The gateway has more to do at the moment than it can. Try again later.";
@@ -494,6 +503,25 @@ pub enum Reject {
         /// Seconds until another try may do better.
         retry_after: u64,
     },
+    /// See [`Code::SessionExpired`].
+    SessionExpired {
+        /// How that was seen.
+        why: &'static str,
+    },
+    /// See [`Code::StoreUnavailable`].
+    StoreUnavailable {
+        /// What happened.
+        why: String,
+    },
+    /// See [`Code::IssuerUnavailable`].
+    IssuerUnavailable {
+        /// The session's configured name.
+        session: String,
+        /// What happened.
+        why: String,
+        /// What the operator can do.
+        help: &'static str,
+    },
     /// See [`Code::Overloaded`].
     Overloaded {
         /// What there is too much of.
@@ -577,11 +605,14 @@ impl Reject {
             Self::TokenInactive { .. } => Code::TokenInactive,
             Self::AudienceWrong { .. } => Code::AudienceWrong,
             Self::ProofRequired => Code::ProofRequired,
+            Self::SessionExpired { .. } => Code::SessionExpired,
             Self::ScopeInsufficient { .. } => Code::ScopeInsufficient,
             Self::ClientRefused { .. } => Code::ClientRefused,
             Self::ClaimInsufficient { .. } => Code::ClaimInsufficient,
             Self::KeysUnavailable { .. } => Code::KeysUnavailable,
             Self::IntrospectionUnavailable { .. } => Code::IntrospectionUnavailable,
+            Self::StoreUnavailable { .. } => Code::StoreUnavailable,
+            Self::IssuerUnavailable { .. } => Code::IssuerUnavailable,
             Self::Overloaded { .. } | Self::UpstreamFull { .. } => Code::Overloaded,
             Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
             Self::UpstreamMalformed { .. } => Code::UpstreamMalformed,
@@ -650,6 +681,7 @@ impl Reject {
                 format!("aud is {}; the policy takes {}{note}", listed(found), listed(wanted))
             }
             Self::ProofRequired => "the token has `cnf`: it is bound to a key and was sent as plain Bearer".to_owned(),
+            Self::SessionExpired { why } => format!("there is no session: {why}"),
             Self::ScopeInsufficient { required, all, found } => {
                 let need = if *all { "all of" } else { "one of" };
                 format!("the token's scopes are {}; the policy needs {need} {}", listed(found), listed(required))
@@ -664,6 +696,8 @@ impl Reject {
             Self::KeysUnavailable { issuer, why, .. } | Self::IntrospectionUnavailable { issuer, why, .. } => {
                 format!("issuer {issuer}: {why}")
             }
+            Self::StoreUnavailable { why } => format!("the store does not answer: {why}"),
+            Self::IssuerUnavailable { session, why, .. } => format!("session {session}: {why}"),
             Self::UpstreamUnreachable { upstream, why } | Self::UpstreamMalformed { upstream, why } => {
                 format!("upstream {upstream}: {why}")
             }
@@ -754,7 +788,13 @@ impl Reject {
             Self::ScopeInsufficient { .. } => "let the client ask for the scope, and the issuer grant it",
             Self::ClientRefused { .. } => "add the client to `client_ids` of the policy if it is to be let in",
             Self::ClaimInsufficient { .. } => "grant it at the issuer, or change `claims` of the policy",
-            Self::IntrospectionUnavailable { help, .. } => help,
+            Self::SessionExpired { .. } => {
+                "nothing, if this is not seen often: sessions end by logout, by `idle_timeout` and by `lifetime`"
+            }
+            Self::IntrospectionUnavailable { help, .. } | Self::IssuerUnavailable { help, .. } => help,
+            Self::StoreUnavailable { .. } => {
+                "see that the store can be reached at its `url`; it is asked again by the next request"
+            }
             Self::KeysUnavailable { .. } => {
                 "see that the issuer's key set can be reached; tokens are refused with 503 until then"
             }
@@ -777,7 +817,7 @@ impl Reject {
             Some(*retry_after)
         } else {
             // What comes again at once finds nothing changed.
-            matches!(self.code(), Code::Overloaded).then_some(1)
+            matches!(self.code(), Code::Overloaded | Code::StoreUnavailable | Code::IssuerUnavailable).then_some(1)
         }
     }
 

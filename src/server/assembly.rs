@@ -182,11 +182,19 @@ impl Served {
         let drain = Drain { delay: times.delay, timeout: times.timeout };
         tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
         let gently = tokio::select! {
-            gently = self.running.drain(drain) => gently,
+            gently = self.drain(drain) => gently,
             () = signals.stop() => false,
         };
         tracing::info!(gently, "stopped");
         gently
+    }
+
+    /// Stops gently: see [`Running::drain`]. Renewals of sessions, which may have no client any more, are waited for too: what
+    /// an issuer grants once must be stored.
+    pub async fn drain(&self, drain: Drain) -> bool {
+        let gently = self.running.drain(drain).await;
+        let renewed = tokio::time::timeout(drain.timeout, self.shared().renewals().idle()).await;
+        gently && renewed.is_ok()
     }
 
     /// Stops at once, and waits for the workers' threads and for the access lines of what they served: not for use in a

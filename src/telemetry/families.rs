@@ -26,6 +26,8 @@ pub(super) struct Families {
     pub(super) introspection_duration: HistogramVec,
     pub(super) jwks_last_success: GaugeVec,
     pub(super) jwks_keys: IntGaugeVec,
+    pub(super) session_refreshes: IntCounterVec,
+    pub(super) sessions: IntCounterVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_duration: HistogramVec,
     pub(super) upstream_retries: IntCounterVec,
@@ -116,6 +118,16 @@ impl Families {
                 &["issuer"],
             )?,
             jwks_keys: add.gauges("bearward_jwks_keys", "Usable keys in the issuer's key set.", &["issuer"])?,
+            session_refreshes: add.counters(
+                "bearward_session_refreshes_total",
+                "Requests to an issuer to renew a session's access token, by what came of them.",
+                &["session", "result"],
+            )?,
+            sessions: add.counters(
+                "bearward_sessions_total",
+                "What happened to browser sessions.",
+                &["session", "event"],
+            )?,
             upstream_errors: add.counters(
                 "bearward_upstream_errors_total",
                 "Requests that the upstream did not answer, or not in full.",

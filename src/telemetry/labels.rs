@@ -17,6 +17,8 @@ pub struct Labels<'a> {
     pub issuers: &'a [&'a str],
     /// The names of the upstreams.
     pub upstreams: &'a [&'a str],
+    /// The names of the sessions.
+    pub sessions: &'a [&'a str],
 }
 
 /// What stands where the configuration's name is not known.
@@ -277,6 +279,42 @@ closed! {
         Overloaded = "overloaded",
         /// Not asked: the issuer is left alone for a moment.
         LeftAlone = "left_alone",
+    }
+}
+
+closed! {
+    /// How a session's access token was renewed.
+    RefreshResult {
+        /// With a new one.
+        Success = "success",
+        /// Not: the refresh token does not hold.
+        InvalidGrant = "invalid_grant",
+        /// Not: the refresh token does not hold, and had been shown before by somebody who is not known to have had an answer.
+        Lost = "lost",
+        /// Not: the issuer refuses us, or granted what is another's.
+        Refused = "refused",
+        /// Not: the issuer could not be asked, or gave no answer that counts.
+        Unavailable = "unavailable",
+        /// With one for a session that was ended meanwhile.
+        Discarded = "discarded",
+    }
+}
+
+closed! {
+    /// What happened to a session.
+    SessionEvent {
+        /// It began with a login.
+        Created = "created",
+        /// It was ended by the browser, or by its issuer.
+        LoggedOut = "logged_out",
+        /// It was found to be over by its age, or by its token where that cannot be renewed.
+        Expired = "expired",
+        /// The issuer does not renew it.
+        Refused = "refused",
+        /// It was ended because what the issuer had granted for it was lost.
+        Lost = "lost",
+        /// A cookie named it and did not open it.
+        Unopened = "unopened",
     }
 }
 

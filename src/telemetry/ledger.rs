@@ -245,7 +245,8 @@ fn names(labels: &Labels<'_>) -> Vec<Name> {
     let routes = labels.routes.iter().map(|name| Name::route(name));
     let issuers = labels.issuers.iter().map(|name| Name::issuer(name));
     let upstreams = labels.upstreams.iter().map(|name| Name::upstream(name));
-    routes.chain(issuers).chain(upstreams).collect()
+    let sessions = labels.sessions.iter().map(|name| Name::session(name));
+    routes.chain(issuers).chain(upstreams).chain(sessions).collect()
 }
 
 fn owned(names: &[&str]) -> Vec<String> {

@@ -16,7 +16,10 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::families::{Families, remove};
-use super::labels::{CacheResult, ConnectionFault, FetchResult, FetchTrigger, IntrospectionResult, NONE, ReloadResult};
+use super::labels::{
+    CacheResult, ConnectionFault, FetchResult, FetchTrigger, IntrospectionResult, NONE, RefreshResult, ReloadResult,
+    SessionEvent,
+};
 use super::names::{Name, Names};
 
 /// A metric's name or labels are not what Prometheus takes, or two have one name: a defect of ours, seen at start.
@@ -168,6 +171,20 @@ impl Metrics {
             if let Some(took) = took {
                 self.families.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
             }
+        });
+    }
+
+    /// Counts a request to renew the access token of a session of that name.
+    pub fn session_refreshed(&self, session: &str, result: RefreshResult) {
+        self.names.if_used(&Name::session(session), || {
+            self.families.session_refreshes.with_label_values(&[session, result.label()]).inc();
+        });
+    }
+
+    /// Counts what happened to a session of that name.
+    pub fn session_event(&self, session: &str, event: SessionEvent) {
+        self.names.if_used(&Name::session(session), || {
+            self.families.sessions.with_label_values(&[session, event.label()]).inc();
         });
     }
 

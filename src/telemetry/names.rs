@@ -26,6 +26,10 @@ impl Name {
         Self { label: "issuer", text: text.to_owned() }
     }
 
+    pub(super) fn session(text: &str) -> Self {
+        Self { label: "session", text: text.to_owned() }
+    }
+
     pub(super) fn upstream(text: &str) -> Self {
         Self { label: "upstream", text: text.to_owned() }
     }

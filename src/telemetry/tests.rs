@@ -22,7 +22,8 @@ fn ledger() -> Ledger {
 }
 
 fn opened(telemetry: &Arc<Telemetry>, lines: Settings) -> Ledger {
-    let labels = Labels { routes: &["orders", "health"], issuers: &["main"], upstreams: &["orders"] };
+    let labels =
+        Labels { routes: &["orders", "health"], issuers: &["main"], upstreams: &["orders"], sessions: &["web"] };
     Ledger::open(telemetry, &labels, lines)
 }
 

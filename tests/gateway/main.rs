@@ -30,6 +30,7 @@ mod proven;
 mod proxy_protocol;
 mod reload;
 mod routing;
+mod sessions;
 mod tls;
 mod upstreams;
 mod wire;

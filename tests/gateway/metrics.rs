@@ -25,8 +25,12 @@ use tokio::net::TcpStream;
 fn all() -> String {
     let metrics = Metrics::new(&["0.0.0.0:8080"]).unwrap();
     let telemetry = Arc::new(Telemetry { metrics, access: None, log: None });
-    let labels =
-        Labels { routes: &["orders", "*.example.com/{id}"], issuers: &["main"], upstreams: &["http://127.0.0.1:3000"] };
+    let labels = Labels {
+        routes: &["orders", "*.example.com/{id}"],
+        issuers: &["main"],
+        upstreams: &["http://127.0.0.1:3000"],
+        sessions: &["web"],
+    };
     let lines = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
     let ledger = Ledger::open(&telemetry, &labels, lines);
     let metrics = &telemetry.metrics;

@@ -48,6 +48,7 @@ pub struct Asked {
     pub line: String,
     pub headers: Vec<(String, String)>,
     pub form: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Asked {
@@ -168,7 +169,8 @@ async fn converse(mut stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+/// A form as it is posted.
+pub(super) async fn read(stream: &mut TcpStream) -> Option<Asked> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -184,10 +186,10 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     let form = url::form_urlencoded::parse(&body).into_owned().collect();
-    Some(Asked { line, headers, form })
+    Some(Asked { line, headers, form, body: String::from_utf8(body).ok()? })
 }
 
-async fn respond(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
+pub(super) async fn respond(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
     let beginning = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"active\":true,";
     match reply {
         Reply::Whole(status, fields, body) => {

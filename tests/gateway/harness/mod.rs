@@ -13,6 +13,8 @@ pub mod introspection;
 pub mod issuer;
 pub mod log;
 pub mod mint;
+pub mod replica;
 pub mod tls;
+pub mod tokens;
 pub mod upstream;
 pub mod world;

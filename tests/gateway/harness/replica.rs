@@ -1,0 +1,135 @@
+//! The sessions of one gateway, without the gateway: several of them over one store are replicas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bearward::config::{Authentication, Client as OauthClient, Endpoint, Secret};
+use bearward::gateway::{Live, Plan, Renewals, Sessions};
+use bearward::policy::grant::Granted;
+use bearward::policy::reject::Reject;
+use bearward::policy::seal::KeyRing;
+use bearward::policy::session::{Login, Sealer, Terms};
+use bearward::remote::clock::Clock;
+use bearward::remote::http::{Client, PlainHttp};
+use bearward::remote::store::Store;
+use bearward::remote::token_endpoint::{Source, TokenEndpoint};
+use bearward::telemetry::Telemetry;
+use bearward::telemetry::access::{Refused, Settings};
+use bearward::telemetry::labels::Labels;
+use bearward::telemetry::ledger::Ledger;
+use bearward::telemetry::log::Format;
+use bearward::telemetry::metrics::Metrics;
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use url::Url;
+
+use super::tokens::Tokens;
+
+/// The usual key.
+pub const KEY: [u8; 32] = [1; 32];
+
+/// How long a call of the token endpoint may take.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The usual terms.
+pub const TERMS: Terms = Terms {
+    refresh_before: Duration::from_secs(60),
+    idle_timeout: Duration::from_secs(12 * 3600),
+    lifetime: Duration::from_secs(7 * 24 * 3600),
+};
+
+/// One gateway's sessions.
+pub struct Replica {
+    pub sessions: Arc<Sessions>,
+    pub clock: Clock,
+    pub renewals: Arc<Renewals>,
+    telemetry: Arc<Telemetry>,
+    /// Keeps the metrics' names in use.
+    _ledger: Ledger,
+}
+
+impl Replica {
+    /// The usual sessions of the issuer of `tokens`.
+    pub fn new(tokens: &Tokens, store: &Arc<dyn Store>, clock: &Clock) -> Self {
+        Self::keyed(tokens, store, clock, KeyRing::new(KEY, []))
+    }
+
+    /// The same with other keys.
+    pub fn keyed(tokens: &Tokens, store: &Arc<dyn Store>, clock: &Clock, ring: KeyRing) -> Self {
+        Self::on(&Handle::current(), tokens, store, clock, ring)
+    }
+
+    /// The same whose renewals run on another runtime.
+    pub fn on(control: &Handle, tokens: &Tokens, store: &Arc<dyn Store>, clock: &Clock, ring: KeyRing) -> Self {
+        let metrics = Metrics::new(&[]).unwrap();
+        let telemetry = Arc::new(Telemetry { metrics, access: None, log: None });
+        let lines = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
+        let ledger = Ledger::open(&telemetry, &Labels { sessions: &["web"], ..Labels::default() }, lines);
+        let url = |text: String| Endpoint::At(Url::parse(&text).unwrap());
+        let source = Source {
+            issuer: "https://issuer.example.com".to_owned(),
+            token: url(tokens.url()),
+            revocation: url(tokens.revocation_url()),
+            client: OauthClient {
+                id: "web".to_owned(),
+                authentication: Authentication::Basic(Secret::new(b"secret".to_vec())),
+            },
+            timeout: TIMEOUT,
+            authorities: None,
+            plain_http: PlainHttp::Loopback,
+        };
+        let plan = Plan {
+            name: "web".to_owned(),
+            sealer: Sealer { ring, cookie: "__Host-session".to_owned(), origin: "https://app.example.com".to_owned() },
+            terms: TERMS,
+            endpoint: TokenEndpoint::new(source, &Client::new(clock.clone()).unwrap(), clock),
+            store: Arc::clone(store),
+        };
+        let renewals = Arc::<Renewals>::default();
+        let sessions = Arc::new(Sessions::new(plan, clock, control, &telemetry, &renewals));
+        Self { sessions, clock: clock.clone(), renewals, telemetry, _ledger: ledger }
+    }
+
+    /// A new session of this login, and its cookie.
+    pub async fn login(&self, tokens: &Tokens, name: &str) -> String {
+        let granted = Granted::parse(tokens.login(name).to_string().as_bytes(), self.clock.wall()).unwrap();
+        self.sessions.create(login(name), granted).await.unwrap()
+    }
+
+    /// The access token that goes upstream with a request of that cookie, or the code of its refusal.
+    pub async fn access(&self, cookie: &str) -> Result<String, String> {
+        let access = async {
+            let live = self.sessions.open(cookie).await?.ok_or(Reject::SessionExpired { why: "there is none" })?;
+            let live: Arc<Live> = self.sessions.fresh(live).await?;
+            Ok(live.session.access_token.text.clone())
+        };
+        access.await.map_err(|reject: Reject| reject.code().to_string())
+    }
+
+    /// How often that came of a renewal.
+    pub fn refreshes(&self, result: &str) -> u64 {
+        self.sample(&format!("bearward_session_refreshes_total{{result=\"{result}\",session=\"web\"}}"))
+    }
+
+    /// How often that happened to a session.
+    pub fn events(&self, event: &str) -> u64 {
+        self.sample(&format!("bearward_sessions_total{{event=\"{event}\",session=\"web\"}}"))
+    }
+
+    fn sample(&self, series: &str) -> u64 {
+        let text = self.telemetry.metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+/// Who logs in by that name, with `sid` before it as the issuer's session.
+pub fn login(name: &str) -> Login {
+    let claims: Map<String, Value> = Map::new();
+    Login {
+        issuer: "https://issuer.example.com".to_owned(),
+        subject: name.to_owned(),
+        sid: Some(format!("sid-{name}")),
+        claims,
+    }
+}
