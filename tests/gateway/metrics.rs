@@ -1,5 +1,6 @@
 //! What is counted over the wire, and what Prometheus itself says of the metrics.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,7 +12,8 @@ use bearward::policy::reject::Code;
 use bearward::remote::clock::Clock;
 use bearward::telemetry::access::{Refused, Settings};
 use bearward::telemetry::labels::{
-    By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, Labels, ReloadResult,
+    By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, IntrospectionResult, Labels,
+    ReloadResult, RetryResult,
 };
 use bearward::telemetry::ledger::Ledger;
 use bearward::telemetry::log::Format;
@@ -48,6 +50,11 @@ fn all() -> String {
         }
     }
     metrics.jwks_replaced("main", SystemTime::now());
+    metrics.introspected("main", IntrospectionResult::Active, Some(Duration::from_millis(20)));
+    metrics.certificates_in_force([("tls.crt", SystemTime::now())].into_iter());
+    if let Some(upstream) = ledger.upstream(0) {
+        upstream.retried(RetryResult::Success);
+    }
     ledger.id_token_accepted(Some(0), Some(0));
     ledger.shadow_refused(Some(0), Code::TokenExpired);
     metrics.config_in_force("0123456789ab");
@@ -78,6 +85,62 @@ fn all() -> String {
 #[test]
 fn promtool_finds_nothing_to_say() {
     promtool_accepts(&all());
+}
+
+/// The names of metrics in a text: words that begin as ours or the process's do.
+fn names_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+    words.filter(|word| word.starts_with("bearward_") || word.starts_with("process_")).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_name_only_metrics_that_there_are() {
+    let text = all();
+    let series: BTreeSet<_> = text.lines().filter(|line| !line.starts_with('#')).flat_map(names_in).collect();
+    for (file, least) in [("dashboard.json", 25), ("rules.yaml", 8)] {
+        let path = format!("{}/charts/bearward/files/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let named = names_in(&text);
+        assert!(named.len() >= least, "{file}: {named:?}");
+        assert_eq!(named.difference(&series).collect::<Vec<_>>(), [&""; 0], "{file}");
+    }
+}
+
+/// A row for each metric of a text: its name, type, labels and help.
+fn rows(text: &str) -> Vec<String> {
+    let of = |kind: &'static str| {
+        let lines = text.lines().filter_map(move |line| line.strip_prefix(kind)?.split_once(' '));
+        lines.collect::<BTreeMap<_, _>>()
+    };
+    let types = of("# TYPE ");
+    let rows = of("# HELP ").into_iter().map(|(name, help)| {
+        let labels =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("_bucket").or(line.strip_prefix(name)));
+        let labels = labels.and_then(|rest| rest.strip_prefix('{')).map_or("", |rest| rest.rsplit_once('}').unwrap().0);
+        let labels = labels.split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| format!("`{name}`"));
+        let labels: Vec<_> = labels.filter(|name| name != "`le`").collect();
+        format!("| `{name}` | {} | {} | {help} |\n", types[name], labels.join(", "))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_page_of_metrics_is_current() {
+    let path = format!("{}/docs/metrics.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(&path).unwrap();
+    let head = "|---|---|---|---|\n";
+    let declared = names_in(include_str!("../../src/telemetry/families.rs"));
+    let series = all();
+    let shown = names_in(&series);
+    assert_eq!(declared.difference(&shown).collect::<Vec<_>>(), [&""; 0], "`all` has no series of them");
+    let end = "\n## Values of labels\n";
+    let (before, rest) = page.split_once(head).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let current = format!("{before}{head}{}{end}{after}", rows(&series).concat());
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    assert_eq!(page, current, "BLESS=1 writes docs/metrics.md anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,1 @@
+../../bearward-sidecar/templates/_bearward.tpl

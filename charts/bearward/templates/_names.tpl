@@ -1,0 +1,52 @@
+{{- define "bearward.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "bearward.fullname" -}}
+{{- $name := include "bearward.name" . -}}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 57 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "bearward.selector" -}}
+app.kubernetes.io/name: {{ include "bearward.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "bearward.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "bearward.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "bearward.metadata" -}}
+name: {{ include "bearward.fullname" . }}
+labels:
+  {{- include "bearward.labels" . | nindent 2 }}
+{{- end -}}
+
+{{- define "bearward.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "bearward.fullname" .) "default") -}}
+{{- end -}}
+
+{{- define "bearward.configMap" -}}
+{{- .Values.existingConfigMap | default (include "bearward.fullname" .) -}}
+{{- end -}}
+
+{{- define "bearward.context" -}}
+{{- dict "values" .Values "configMap" (include "bearward.configMap" .) | toJson -}}
+{{- end -}}
+
+{{- /* Sessions in one pod's memory or file are unknown to the others: whom the Service sends there would be logged out. */ -}}
+{{- define "bearward.oneStore" -}}
+{{- $file := fromToml .Values.config -}}
+{{- $store := dig "store" "url" "memory:" $file -}}
+{{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) -}}
+{{- if and $file.sessions $several (not (hasPrefix "redis" $store)) -}}
+  {{- fail (printf "\n\nSessions are kept in %q, which only one pod can see. Set `replicaCount: 1` (and no `autoscaling`), or [store] url = \"redis://host:6379\" in `config`.\n" $store) -}}
+{{- end -}}
+{{- end -}}
