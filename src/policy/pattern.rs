@@ -137,8 +137,59 @@ impl RoutePattern {
         !same && !self.is_narrower(other) && reads_as(&self.segments, self.open, &other.segments, other.open, false)
     }
 
+    /// Its paths less their first segments, so many, which are literal: what is left of them. `/` where nothing is.
+    #[must_use]
+    pub fn without(&self, count: usize) -> Self {
+        let mut segments = self.segments.get(count..).unwrap_or_default().to_vec();
+        if segments.is_empty() && !self.open {
+            segments.push(Segment::Literal(String::new()));
+        }
+        Self::of(segments, self.open)
+    }
+
+    /// The paths of `rest`, behind the first segments of this one, so many, which are literal. What [`Self::without`] takes away,
+    /// this puts there again.
+    #[must_use]
+    pub fn before(&self, count: usize, rest: &Self) -> Self {
+        let first = self.segments.iter().take(count).cloned();
+        let is_root = count > 0 && !rest.open && rest.segments == [Segment::Literal(String::new())];
+        let rest_segments = rest.segments.iter().filter(|_| !is_root).cloned();
+        Self::of(first.chain(rest_segments).collect(), rest.open)
+    }
+
+    /// The paths that are of this one and of `other`; none where no path is.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let (long, short) = if self.segments.len() < other.segments.len() { (other, self) } else { (self, other) };
+        let (beside, beyond) = long.segments.split_at(short.segments.len());
+        if !beyond.is_empty() && !short.open {
+            return None;
+        }
+        let both = beside.iter().zip(&short.segments).map(|pair| match pair {
+            (Segment::Any, Segment::Literal(text)) | (Segment::Literal(text), Segment::Any) if text.is_empty() => None,
+            (Segment::Any, segment) | (segment, Segment::Any) => Some(segment.clone()),
+            (Segment::Literal(one), Segment::Literal(other)) => (one == other).then(|| Segment::Literal(one.clone())),
+        });
+        let mut segments = both.collect::<Option<Vec<_>>>()?;
+        segments.extend_from_slice(beyond);
+        Some(Self::of(segments, long.open && short.open))
+    }
+
+    /// Whether every path of `other` is of this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.meet(other).is_some_and(|both| both.segments == other.segments && both.open == other.open)
+    }
+
+    fn of(segments: Vec<Segment>, open: bool) -> Self {
+        let shown = segments.iter().flat_map(|segment| match segment {
+            Segment::Literal(text) => ["/", text.as_str()],
+            Segment::Any => ["/", "{any}"],
+        });
+        let text = shown.chain(open.then_some("/*")).collect();
+        Self { text, segments, open }
+    }
+
     /// Whether this one is taken first where both match, compared segment by segment.
-    fn is_narrower(&self, other: &Self) -> bool {
+    pub fn is_narrower(&self, other: &Self) -> bool {
         let differ = self.segments.iter().zip(&other.segments).find(|(ours, theirs)| ours != theirs);
         match differ {
             Some((Segment::Literal(_), Segment::Any)) => true,
@@ -234,6 +285,61 @@ mod tests {
         }
         for (most, expected) in [(0, ""), (1, "/a"), (2, "/a/b"), (3, "/a/b")] {
             assert_eq!(RoutePattern::parse("/a/b/{id}").unwrap().literal_prefix(most), expected);
+        }
+    }
+
+    #[test]
+    fn patterns_meet_in_the_paths_of_both() {
+        let pattern = |text: &str| RoutePattern::parse(text).unwrap();
+        for (one, other, both) in [
+            ("/*", "/admin/*", Some("/admin/*")),
+            ("/*", "/", Some("/")),
+            ("/*", "/*", Some("/*")),
+            ("/a/*", "/a", Some("/a")),
+            ("/a/*", "/a/", Some("/a/")),
+            ("/a", "/a/", None),
+            ("/a", "/b", None),
+            ("/a", "/a/b", None),
+            ("/a/*", "/b/*", None),
+            ("/{id}/x", "/a/{id}", Some("/a/x")),
+            ("/{id}/*", "/a/{id}", Some("/a/{any}")),
+            ("/{id}", "/{name}", Some("/{any}")),
+            ("/a/{id}", "/a/", None),
+        ] {
+            for (one, other) in [(one, other), (other, one)] {
+                let met = pattern(one).meet(&pattern(other));
+                assert_eq!(met.as_ref().map(RoutePattern::to_string).as_deref(), both, "{one} {other}");
+                // What is drawn is what it is.
+                assert!(met.is_none_or(|met| pattern(&met.to_string()).covers(&met)));
+            }
+        }
+        for (one, other, expected) in [
+            ("/*", "/a/{id}", true),
+            ("/a/*", "/a/{id}/*", true),
+            ("/a/{id}/*", "/a/*", false),
+            ("/a/b/*", "/a/{id}/*", false),
+            ("/a", "/a", true),
+            ("/a", "/a/*", false),
+        ] {
+            assert_eq!(pattern(one).covers(&pattern(other)), expected, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_away_is_put_there_again() {
+        for (text, count, rest) in [
+            ("/v1/*", 1, "/*"),
+            ("/v1", 1, "/"),
+            ("/a/b/{id}", 2, "/{any}"),
+            ("/a/b/{id}", 1, "/b/{any}"),
+            ("/a/*", 0, "/a/*"),
+            ("/", 0, "/"),
+        ] {
+            let pattern = RoutePattern::parse(text).unwrap();
+            let left = pattern.without(count);
+            assert_eq!(left.to_string(), rest, "{text}");
+            let again = pattern.before(count, &left);
+            assert!(again.covers(&pattern) && pattern.covers(&again), "{text} {again}");
         }
     }
 

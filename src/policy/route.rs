@@ -238,7 +238,8 @@ impl Node {
 
 const ENCODED_SLASH: Reject = Reject::PathAmbiguous { what: "a percent-encoded slash" };
 
-fn share_a_method(one: &[Method], other: &[Method]) -> bool {
+/// Whether some method is taken by both lists, of which an empty one takes all.
+pub fn share_a_method(one: &[Method], other: &[Method]) -> bool {
     one.is_empty() || other.is_empty() || one.iter().any(|method| other.contains(method))
 }
 

@@ -13,6 +13,7 @@ mod issuers;
 pub(super) mod keys;
 mod paths;
 mod policies;
+mod reach;
 mod routes;
 mod secret;
 mod server;

@@ -8,6 +8,7 @@ use super::cross_origin::cross_origin;
 use super::issuers::Raw;
 use super::paths::{encoded_slashes, stripped};
 use super::policies::{one_introspecting, policy};
+use super::reach::reached;
 use super::repeated;
 use super::sessions::{self, beneath};
 use super::upstreams::Upstreams;
@@ -45,6 +46,7 @@ pub(super) fn routes(
     let built: Vec<_> = raw.iter().zip(names).map(|(raw, name)| route(name, raw, around, upstreams, faults)).collect();
     ties(raw, faults);
     encoded_slashes(raw, faults);
+    reached(raw, &built, upstreams, faults);
     beneath(raw, around.sessions, faults);
     RouteTable::new(built.into_iter().collect::<Option<_>>()?).ok()
 }
