@@ -1,4 +1,4 @@
-//! What connections cost that do nothing, and whether they slow those that do.
+//! What connections cost that do nothing, in clear and within TLS, and whether they slow those that do.
 //!
 //! `cargo bench --bench idle`. The gateway is a process of its own; its memory is what the kernel holds resident for it.
 //! Beside each crowd a few clients send 500 requests per second, and must all be answered 200.
@@ -29,16 +29,23 @@ mod harness;
 #[path = "../tests/gateway/harness/mint.rs"]
 mod mint;
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::{Server, at, configure, read_ok};
-use tokio::io::AsyncWriteExt as _;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_rustls::TlsConnector;
 
 const GOOD_CLIENTS: u32 = 10;
 const GOOD_PER_SECOND: u32 = 500;
@@ -67,32 +74,79 @@ fn main() {
     }
 }
 
+/// How to reach the gateway.
+#[derive(Clone)]
+struct Way {
+    address: SocketAddr,
+    tls: Option<TlsConnector>,
+}
+
+/// A connection, in clear or within TLS.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+impl Way {
+    async fn connect(&self) -> Box<dyn Connection> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()),
+        }
+    }
+}
+
+/// The same configuration within TLS, and who believes its certificate.
+fn within_tls(directory: &Path, config: &Path) -> (PathBuf, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(directory.join("tls.crt"), made.cert.pem()).unwrap();
+    fs::write(directory.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(directory.join("tls.key"), fs::Permissions::from_mode(0o400)).unwrap();
+    let text = fs::read_to_string(config).unwrap();
+    let tls = "[server]\ntls = [{ certificate = \"tls.crt\", private_key = \"tls.key\" }]";
+    let config = directory.join("tls.toml");
+    fs::write(&config, text.replacen("[server]", tls, 1)).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let client = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    (config, TlsConnector::from(Arc::new(client.with_no_client_auth())))
+}
+
 fn measure() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = Server::start(&["upstream"]);
     let config = configure(directory.path(), upstream.address, &[mint::Key::rsa("key")], 2);
+    let (tls_config, connector) = within_tls(directory.path(), &config);
     println!("\n| connections | KiB each | RSS MiB | good p50 us | good p99 us |\n|---|---|---|---|---|");
-    for (name, does, count) in [
-        ("none", Does::Nothing, 0),
-        ("1000 that never spoke", Does::Nothing, 1000),
-        ("10000 that never spoke", Does::Nothing, 10_000),
-        ("1000 kept alive", Does::OneRequest, 1000),
-        ("10000 kept alive", Does::OneRequest, 10_000),
-        ("500 in half a head", Does::HalfAHead, 500),
-        ("1000 of HTTP/2", Does::Http2, 1000),
+    for (name, tls, does, count) in [
+        ("none", false, Does::Nothing, 0),
+        ("1000 that never spoke", false, Does::Nothing, 1000),
+        ("10000 that never spoke", false, Does::Nothing, 10_000),
+        ("1000 kept alive", false, Does::OneRequest, 1000),
+        ("10000 kept alive", false, Does::OneRequest, 10_000),
+        ("500 in half a head", false, Does::HalfAHead, 500),
+        ("1000 of HTTP/2", false, Does::Http2, 1000),
+        ("1000 of TLS that never spoke within", true, Does::Nothing, 1000),
+        ("1000 of TLS kept alive", true, Does::OneRequest, 1000),
+        ("5000 of TLS kept alive", true, Does::OneRequest, 5000),
+        ("1000 of HTTP/2 within TLS", true, Does::Http2, 1000),
     ] {
+        let config = if tls { &tls_config } else { &config };
         let server = Server::start(&["gateway", config.to_str().unwrap()]);
+        let way = Way { address: server.address, tls: tls.then(|| connector.clone()) };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            good(server.address, Duration::from_secs(1)).await;
+            good(&way, Duration::from_secs(1)).await;
             let fresh = server.resident_kib();
             let mut crowd = Vec::new();
             for _ in 0..count {
-                crowd.push(join(server.address, does).await);
+                crowd.push(join(&way, does).await);
             }
             sleep(SETTLED).await;
             let resident = server.resident_kib();
-            let latencies = good(server.address, MEASURED).await;
+            let latencies = good(&way, MEASURED).await;
             println!(
                 "| {name} | {:.1} | {:.1} | {:.0} | {:.0} |",
                 resident.saturating_sub(fresh) as f64 / f64::from(count.max(1)),
@@ -106,8 +160,8 @@ fn measure() {
 }
 
 /// A connection that has done what it does.
-async fn join(address: SocketAddr, does: Does) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+async fn join(way: &Way, does: Does) -> Box<dyn Connection> {
+    let mut stream = way.connect().await;
     match does {
         Does::Nothing => {}
         Does::OneRequest => {
@@ -121,12 +175,12 @@ async fn join(address: SocketAddr, does: Does) -> TcpStream {
 }
 
 /// Sends requests at a steady rate: how long each took, sorted.
-async fn good(address: SocketAddr, span: Duration) -> Vec<Duration> {
+async fn good(way: &Way, span: Duration) -> Vec<Duration> {
     let mut clients = JoinSet::new();
     for _ in 0..GOOD_CLIENTS {
+        let way = way.clone();
         clients.spawn(async move {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.set_nodelay(true).unwrap();
+            let mut stream = way.connect().await;
             let mut ticks = interval(Duration::from_secs(1) * GOOD_CLIENTS / GOOD_PER_SECOND);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let (mut latencies, mut buffer, end) = (Vec::new(), Vec::new(), Instant::now() + span);

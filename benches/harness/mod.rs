@@ -13,8 +13,8 @@ use bearward::remote::clock::Clock;
 use bearward::server::assembly::{Served, metrics};
 use bearward::telemetry::Telemetry;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use crate::mint::{self, Key};
@@ -93,7 +93,7 @@ pub fn at(sorted: &[Duration], share: f64) -> Duration {
 }
 
 /// Reads one answer with a Content-Length: its status.
-pub async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<u16> {
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> std::io::Result<u16> {
     buffer.clear();
     loop {
         if stream.read_buf(buffer).await? == 0 {
@@ -109,7 +109,7 @@ pub async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::i
 }
 
 /// Reads one answer, which must be a 200.
-pub async fn read_ok(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+pub async fn read_ok(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) {
     assert_eq!(read_answer(stream, buffer).await.unwrap(), 200);
 }
 

@@ -130,7 +130,7 @@ async fn stream(response: ResponseFuture, ask: &Ask) -> Fate {
 }
 
 /// Sends one request and reads its answer: what became of it, and whether the connection may be used again.
-async fn exchange(stream: &mut TcpStream, buffer: &mut Vec<u8>, ask: &Ask) -> (Fate, bool) {
+pub async fn exchange(stream: &mut TcpStream, buffer: &mut Vec<u8>, ask: &Ask) -> (Fate, bool) {
     let authorization = ask.token.as_ref().map(|token| format!("authorization: Bearer {token}\r\n"));
     let head = format!("GET {} HTTP/1.1\r\nhost: a\r\n{}\r\n", ask.path, authorization.unwrap_or_default());
     if stream.write_all(head.as_bytes()).await.is_err() {

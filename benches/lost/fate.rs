@@ -56,6 +56,11 @@ impl Fates {
         }
     }
 
+    /// How many there were.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     pub fn of(&self, fate: Fate) -> u64 {
         self.counts[fate as usize].load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
 //! Nothing lost: whole-process experiments that count what became of each request, and fail where one was lost.
 //!
-//! `cargo bench --bench lost`, or one of them: `cargo bench --bench lost -- reload` (`stop`, `rotate`, `outage`). The gateway is
+//! `cargo bench --bench lost`, or one of them: `cargo bench --bench lost -- reload` (`stop`, `rotate`, `outage`, `kids`). The gateway is
 //! the real binary of the same profile; issuer, upstream and clients are in this process. A client keeps its connections,
 //! obeys what ends them (`Connection: close`, GOAWAY), and never sends a request twice.
 
@@ -28,6 +28,7 @@ mod fate;
 )]
 #[path = "../../tests/gateway/harness/mod.rs"]
 mod harness;
+mod kids;
 mod outage;
 mod reload;
 mod rotate;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     // `cargo bench` adds an argument of its own.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let all = ["reload", "stop", "rotate", "outage"];
+    let all = ["reload", "stop", "rotate", "outage", "kids"];
     let chosen = all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|word| word == name));
     let outcomes: Vec<bool> = chosen.map(|name| runtime.block_on(experiment(name))).collect();
     assert!(!outcomes.is_empty(), "no such experiment: {wanted:?}");
@@ -56,6 +57,7 @@ async fn experiment(name: &str) -> bool {
         "reload" => reload::run().await,
         "stop" => stop::run().await,
         "rotate" => rotate::run().await,
-        _ => outage::run().await,
+        "outage" => outage::run().await,
+        _ => kids::run().await,
     }
 }

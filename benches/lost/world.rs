@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::client::{Ask, Course, Habit, http1, http2};
@@ -34,13 +34,18 @@ impl World {
 
     /// So many tokens of this key, each another.
     pub fn tokens(&self, key: Key, count: u64) -> Tokens {
+        self.tokens_by(count, |claims| key.token(claims))
+    }
+
+    /// So many tokens of good claims, made by `sign`.
+    pub fn tokens_by(&self, count: u64, sign: impl Fn(&Value) -> String) -> Tokens {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let token = |_| {
             let jti = NUMBER.fetch_add(1, Ordering::Relaxed);
             let claims =
                 json!({ "iss": self.issuer.url(), "aud": AUDIENCE, "exp": now + 3600, "jti": jti.to_string() });
-            Arc::from(key.token(&claims))
+            Arc::from(sign(&claims))
         };
         Tokens { tokens: (0..count).map(token).collect(), next: AtomicU64::new(0) }
     }
