@@ -3,7 +3,7 @@
 //! A reset with `NO_ERROR` is the dangerous one: HTTP/2 knows it as a server's word that the rest of a request is not needed
 //! (RFC 9113 section 8.1), and hyper takes it for the end of the body.
 
-use super::gateway;
+use super::{gateway, rounds};
 use crate::harness::client::Client;
 use crate::harness::framed::{CANCEL, Came, Framed, NO_ERROR, answer, reset};
 use crate::harness::frames::{DATA, END_HEADERS, Frames, HEADERS, block, frame};
@@ -58,7 +58,7 @@ async fn what_a_client_of_http2_resets_is_aborted_over_http1() {
         let upstream = Upstream::start().await;
         let gateway = gateway(&upstream.url(), "");
         let what = format!("{length:?}, code {code}");
-        for time in 0..TIMES {
+        for time in 0..TIMES * rounds() {
             let begun = upstream.begun();
             let (client, stream) = half(&gateway, length).await;
             // At once, and in the midst of it.
@@ -81,7 +81,7 @@ async fn what_a_client_of_http2_resets_is_reset_over_http2() {
         .await;
         let gateway = gateway(&upstream.url(), "");
         let what = format!("{length:?}, code {code}");
-        for time in 0..TIMES {
+        for time in 0..TIMES * rounds() {
             let is_half = |came: &Came| matches!(came, Came::Data { .. });
             let begun = upstream.came().iter().filter(|came| is_half(came)).count();
             let (client, stream) = half(&gateway, length).await;
@@ -104,7 +104,7 @@ async fn what_a_client_of_http1_leaves_is_aborted() {
     for half in HALVES {
         let upstream = Upstream::start().await;
         let gateway = gateway(&upstream.url(), "");
-        for time in 0..TIMES {
+        for time in 0..TIMES * rounds() {
             let begun = upstream.begun();
             let mut client = Client::connect(gateway.address()).await;
             client.send(format!("POST /cut HTTP/1.1\r\nhost: a\r\n{half}")).await;

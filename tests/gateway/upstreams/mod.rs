@@ -32,6 +32,11 @@ fn series(family: &str, label: &str, value: &str) -> String {
     format!("bearward_upstream_{family}{{{}}}", labels.join(","))
 }
 
+/// How often what can go wrong in many places is tried in each of them: once, and as often as `tests/run --long` wants.
+fn rounds() -> usize {
+    std::env::var("FAULT_ROUNDS").map_or(1, |rounds| rounds.parse().expect("FAULT_ROUNDS is a number"))
+}
+
 fn connections(state: &str) -> String {
     series("connections", "state", state)
 }
