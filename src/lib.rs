@@ -13,7 +13,7 @@
 //!   `now` is an argument.
 //! - [`telemetry`] turns one record per finished request into the access line and the metrics.
 //! - [`config`] reads the file, and the files it names, once, into one immutable model; it reports every fault at once.
-//! - [`remote`] speaks to the parties we call: key sets of issuers, upstreams. Nearly all mutable state is there.
+//! - [`remote`] speaks to the parties we call: issuers, stores of sessions, upstreams. Nearly all mutable state is there.
 //! - [`gateway`] is the straight line of a request.
 //! - [`server`] owns sockets, workers, reload, drain and the admin listener.
 //! - [`demo`] is an embedded issuer, a sample API and a tour of every outcome.
@@ -23,9 +23,11 @@
 //!
 //! ```text
 //! head      policy::request    what can be read two ways is refused before anything is decided on it
+//! login     gateway::login     a session's own paths are answered here, and take no route
 //! route     policy::route      host, then path, then method; no fall-back to a broader one
 //! preflight policy::cors       where the route takes preflights they are not judged: nobody can send a token with one
 //! credential policy::credential
+//! session   gateway::sessions  where the credential is a cookie: the access token that it stands for, kept fresh
 //! token     UnverifiedJwt -> SignedClaims -> Principal -> Permit
 //! forward   gateway::forward   takes a Permit: forwarding without a verdict does not compile
 //! outcome   telemetry          one record when the body ends

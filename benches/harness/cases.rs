@@ -418,6 +418,8 @@ fn rewrite(token: &str) -> Box<dyn FnMut()> {
             identity_names: &[],
             identity: &[],
             keep_authorization: true,
+            bearer: None,
+            own_cookies: &[],
             hop: Hop { peer: IpAddr::from([192, 0, 2, 1]), trusted: false, tls: false },
             request_id: &request_id,
             trace: &trace,

@@ -135,11 +135,16 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
         Access::Policies(policies) => policies,
     };
     told.shadow = policies.is_shadow();
-    match route.credential(&view) {
+    match route.credential(&view, &rules.sites) {
         Err(reject) => Ok(told.ending(Step::Credential, reject)),
         Ok(Credential::None(absence)) => {
             let saw = || "none, and anonymous callers are let in".to_owned();
             told.steps.judged(Step::Credential, policies.admit(absence), Standing::Told, saw);
+            Ok(told)
+        }
+        Ok(Credential::Session(_)) => {
+            told.steps.passed(Step::Credential, "a session cookie".to_owned());
+            told.steps.skipped(Step::Size, "the session is with the running gateway");
             Ok(told)
         }
         Ok(Credential::Bearer(token)) => {

@@ -33,7 +33,7 @@ impl Config {
         compare("upstreams", &was, &is, &mut changes);
         let [was, is] = [before, self].map(|config| {
             let lines = config.describe().sessions.into_iter().zip(&config.sessions);
-            lines.map(|(line, own)| (own.name.clone(), (line, &own.client, &own.cookie))).collect()
+            lines.map(|(line, own)| (own.name.clone(), (line, &own.client, &own.keys))).collect()
         });
         compare("sessions", &was, &is, &mut changes);
         if before.store != self.store {

@@ -54,9 +54,9 @@ pub use self::fault::{Problem, Severity};
 pub use self::files::{Digest, Files};
 pub use self::model::{
     AccessLog, Address, Admin, Authentication, Authorization, Certificate, Client, ClientCertificateMode,
-    ClientCertificates, Config, Cookie, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource,
-    Limits, Log, LogFormat, LogLevel, RefusalLog, SameSite, Scheme, Secret, Server, Session, SigningKey, Store,
-    StoreAddress, Tls, Trust, Upstream, UpstreamTls,
+    ClientCertificates, Config, Drain, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Limits, Log,
+    LogFormat, LogLevel, RefusalLog, Scheme, Secret, Server, Session, SigningKey, Store, StoreAddress, Tls, Trust,
+    Upstream, UpstreamTls,
 };
 pub use self::report::Report;
 pub use self::schema::schema;

@@ -13,7 +13,7 @@ use super::authorities::Authorities;
 use super::certified::Certified;
 use super::files::Digest;
 use super::read::AuthMethod;
-pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog, SameSite};
+pub use super::read::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
 pub use super::secret::Secret;
 pub use super::signing_key::SigningKey;
 pub use super::store_address::StoreAddress;
@@ -344,23 +344,15 @@ pub struct Session {
     pub parameters: Vec<(String, String)>,
     /// The claims of the ID token that the browser may be told.
     pub claims: Vec<String>,
-    /// How the cookie is sealed and set; its name is in the site.
-    pub cookie: Cookie,
+    /// What seals the cookie and what is stored: keys of 32 bytes, the newest first; each opens, the first seals. None: one
+    /// is made at the start.
+    pub keys: Vec<Secret>,
     /// How long before its access token expires a session is refreshed; half the token's life where that is less.
     pub refresh_before: Duration,
     /// How long a session lasts without a request; at most `lifetime`.
     pub idle_timeout: Duration,
     /// How long a session lasts from its login on.
     pub lifetime: Duration,
-}
-
-/// How the cookie of a session is sealed and set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cookie {
-    /// When browsers send it.
-    pub same_site: SameSite,
-    /// Keys of 32 bytes, the newest first: each opens, the first seals. None: one is made at the start.
-    pub keys: Vec<Secret>,
 }
 
 /// Where sessions are kept.

@@ -15,11 +15,12 @@ use super::fault::Faults;
 use super::read::{
     At, AuthMethod, Authorization, ClaimRules, ClientCertificateMode, DialectName, EncodedSlash, ForwardedClaims,
     Hidden, HostField, LogFormat, LogLevel, Named, OneOrMany, Origin, Parameters, PolicyChoice, PreflightRule,
-    RefusalLog, SameSite, Share, Text,
+    RefusalLog, Share, Text,
 };
 use super::store_address::StoreAddress;
 use super::units::{Size, SizeLimit};
 use super::upstream_address::Address;
+use crate::policy::cookies::SameSite;
 use crate::policy::dialect::Compare;
 use crate::policy::jwt::Algorithm;
 use crate::policy::pattern::{HostPattern, RoutePattern};

@@ -3,10 +3,13 @@
 //! A known key is never waited for. A token whose key is not in the issuer's set waits for one shared fetch, at most as
 //! long as [`crate::remote::jwks::PATIENCE`]; the rules that can refuse without a key have been walked by then. A token whose
 //! signature was verified before is judged by the same rules in the same order, and only spared that.
+//!
+//! A session's cookie stands for the access token that the session has, which is then judged like any other.
 
 use std::sync::Arc;
 
 use super::Gateway;
+use super::sessions::Live;
 use crate::policy::claims::NumericDate;
 use crate::policy::credential::{Absence, Credential};
 use crate::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
@@ -20,12 +23,14 @@ use crate::policy::route::{Access, Route};
 use crate::telemetry::labels::CacheResult;
 
 /// Whose token it is, as far as that was found: for metrics also of refusals.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub struct Claimed {
     /// The issuer whose exact `iss` the token has.
     pub issuer: Option<IssuerId>,
     /// Whether that issuer's signature was verified.
     pub verified: bool,
+    /// The session that it is of, once that was opened and has a token that is good.
+    pub session: Option<Arc<Live>>,
 }
 
 /// Takes the credential of a request to `route` and proves its caller; tells `claimed` whose token it is on the way.
@@ -40,12 +45,26 @@ pub async fn authenticate<'r>(
     now: NumericDate,
     claimed: &mut Claimed,
 ) -> Result<Presented<'r>, Reject> {
-    let (token, policies) = match (route.credential(request)?, &route.access) {
-        (Credential::None(absence), _) => return Ok(Presented::Nothing(absence)),
-        (Credential::Bearer(_), Access::Public) => return Ok(Presented::Nothing(Absence::Entire)),
-        (Credential::Bearer(token), Access::Policies(policies)) => (token, policies),
-    };
     let (rules, keys) = (gateway.in_force.rules(), gateway.in_force.keys());
+    let credential = route.credential(request, &rules.sites)?;
+    let Access::Policies(policies) = &route.access else { return Ok(Presented::Nothing(Absence::Entire)) };
+    let token = match credential {
+        Credential::None(absence) => return Ok(Presented::Nothing(absence)),
+        Credential::Bearer(token) => token,
+        Credential::Session(cookie) => {
+            let party = route.session.and_then(|id| gateway.in_force.relying_party(id));
+            let party = party.ok_or(Reject::Internal { why: "a session is not in force" })?;
+            let live = party.open(cookie).await?;
+            let live = &*claimed.session.insert(live);
+            let opaque = !jwt::is_shaped(&live.session.access_token.text);
+            // What is opaque is shown to nobody but its own issuer.
+            if opaque && rules.introspecting(policies).is_none_or(|(id, _)| id != party.issuer()) {
+                claimed.issuer = Some(party.issuer());
+                return party.granted(live, rules).map(Presented::Caller);
+            }
+            live.session.access_token.text.as_str()
+        }
+    };
     let (verified, metrics) = (gateway.shared.verified(), &gateway.shared.telemetry().metrics);
     rules.size(token)?;
     if let Some((id, issuer)) = rules.introspecting(policies).filter(|_| !jwt::is_shaped(token)) {
@@ -60,7 +79,7 @@ pub async fn authenticate<'r>(
         metrics.verified_cache(CacheResult::Hit);
         // No policy of this route may take this issuer's tokens, though another route's did.
         let issuer = rules.issuer(policies, &signed.contents().claims)?;
-        *claimed = Claimed { issuer: Some(id), verified: true };
+        (claimed.issuer, claimed.verified) = (Some(id), true);
         return Principal::prove(signed, issuer, now).map(Presented::Caller);
     }
     metrics.verified_cache(CacheResult::Miss);

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::relying_party::RelyingParty;
 use super::shared::Shared;
 use crate::config::{Config, Issuer, KeySource as ConfiguredSource, LogFormat, LogLevel, RefusalLog};
 use crate::policy::Rules;
 use crate::policy::issuer::IssuerId;
+use crate::policy::site::SiteId;
 use crate::remote::http::PlainHttp;
 use crate::remote::introspect::{self, Event, Introspector, Judge};
 use crate::remote::jwks::source::{KeySource, Origin};
@@ -27,10 +29,13 @@ use crate::telemetry::log::{Format, Level};
 pub struct InForce {
     config: Config,
     identity_names: Vec<HeaderName>,
+    own_cookies: Vec<String>,
     targets: Vec<Target>,
     keys: Arc<KeySets>,
     /// By [`IssuerId`]; none where opaque tokens are not asked about.
     introspectors: Vec<Option<Introspector>>,
+    /// By [`SiteId`]; none where the session cannot be kept.
+    parties: Vec<Option<RelyingParty>>,
     ledger: Ledger,
     /// Whether every issuer that was required before had been seen.
     was_ready: bool,
@@ -58,13 +63,24 @@ impl InForce {
         let sources = (0..config.issuers.len()).map(|index| key_source(&config, IssuerId(index))).collect();
         let keys = Arc::new(KeySets::start(sources, shared.fetching(), before.map(|before| &*before.keys)));
         let introspectors = introspectors(&config, shared, &keys, before);
+        let parties = parties(&config, shared);
         telemetry.metrics.config_in_force(&config.hash);
         if let Some(log) = &telemetry.log {
             log.adopt(log_format(&config), log_level(&config));
         }
         let was_ready = before.is_some_and(Self::is_ready);
         let targets = config.upstreams.iter().map(Target::from).collect();
-        Self { identity_names: identity_names(&config), targets, config, keys, introspectors, ledger, was_ready }
+        Self {
+            identity_names: identity_names(&config),
+            own_cookies: own_cookies(&config),
+            targets,
+            config,
+            keys,
+            introspectors,
+            parties,
+            ledger,
+            was_ready,
+        }
     }
 
     /// What the file says.
@@ -85,6 +101,16 @@ impl InForce {
     /// What an issuer is asked about opaque tokens by.
     pub(super) fn introspector(&self, id: IssuerId) -> Option<&Introspector> {
         self.introspectors.get(id.0)?.as_ref()
+    }
+
+    /// Us, as the relying party of a session.
+    pub(super) fn relying_party(&self, id: SiteId) -> Option<&RelyingParty> {
+        self.parties.get(id.0)?.as_ref()
+    }
+
+    /// Every cookie that is ours: none of them goes upstream.
+    pub(super) fn own_cookies(&self) -> &[String] {
+        &self.own_cookies
     }
 
     /// Where outcomes go.
@@ -159,7 +185,7 @@ fn ledger(config: &Config, telemetry: &Arc<crate::telemetry::Telemetry>) -> Ledg
         routes: &names(config.rules.routes.routes(), |route| &route.name),
         issuers: &names(&config.rules.issuers, |issuer| &issuer.name),
         upstreams: &names(&config.upstreams, |upstream| &upstream.name),
-        sessions: &[],
+        sessions: &names(&config.sessions, |session| &session.name),
     };
     Ledger::open(telemetry, &labels, lines)
 }
@@ -177,6 +203,15 @@ fn identity_names(config: &Config) -> Vec<HeaderName> {
     names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
     names
+}
+
+fn own_cookies(config: &Config) -> Vec<String> {
+    config.rules.sites.iter().flat_map(|site| [site.cookie.clone(), site.login_cookie()]).collect()
+}
+
+fn parties(config: &Config, shared: &Shared) -> Vec<Option<RelyingParty>> {
+    let both = config.sessions.iter().zip(&config.rules.sites);
+    both.map(|(own, site)| RelyingParty::new(config, own, site, shared)).collect()
 }
 
 /// One for each issuer that is asked about opaque tokens; what was answered before stands on where nothing of it changed.
@@ -210,7 +245,7 @@ pub fn introspection_source(config: &Config, id: IssuerId) -> Option<introspect:
     })
 }
 
-fn plain_http(issuer: &Issuer) -> PlainHttp {
+pub(super) fn plain_http(issuer: &Issuer) -> PlainHttp {
     if issuer.allow_http { PlainHttp::Anywhere } else { PlainHttp::Loopback }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use http::header::{AUTHORIZATION, CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
@@ -11,13 +12,16 @@ use super::authenticate::Claimed;
 use super::body::{Body, Ending};
 use super::random::random;
 use super::respond::{Asked, refuse};
-use super::{Gateway, Peer};
+use super::{Gateway, Peer, page};
+use crate::policy::browser;
+use crate::policy::cookies;
 use crate::policy::cors::{self, CrossOrigin};
 use crate::policy::forwarded::{Hop, client_address};
 use crate::policy::permit::{Grounds, Permit};
 use crate::policy::principal::Principal;
 use crate::policy::reject::{Code, Reject};
 use crate::policy::route::Route;
+use crate::policy::site::SiteId;
 use crate::policy::trace::{RequestId, Trace};
 use crate::telemetry::labels::{By, Decision};
 use crate::telemetry::metrics::Held;
@@ -43,6 +47,12 @@ pub(super) struct Journey {
     route: Option<usize>,
     /// The origin of the page that asks, where the route says who may read its answers.
     origin: Option<HeaderValue>,
+    /// The site whose own page it asks for, or whose session its route takes.
+    pub(super) site: Option<SiteId>,
+    /// What the browser is to keep or forget, whatever comes of the request.
+    pub(super) cookies: Vec<HeaderValue>,
+    /// Whether the user goes to a page by it, without a credential but perhaps a cookie.
+    navigates: bool,
     /// Whose token it bears, once that was found.
     pub(super) claimed: Claimed,
     /// The verdict, once it was given.
@@ -76,6 +86,9 @@ impl Journey {
             trace: Trace::of(headers, random()),
             route: None,
             origin: None,
+            site: None,
+            cookies: Vec::new(),
+            navigates: false,
             claimed: Claimed::default(),
             decision: None,
             sent: None,
@@ -87,9 +100,19 @@ impl Journey {
     /// Notes the route that the request takes.
     pub(super) fn takes(&mut self, index: usize, route: &Route, headers: &HeaderMap) {
         self.route = Some(index);
+        self.site = route.session;
+        self.navigates = browser::is_navigation(&self.method, headers) && !headers.contains_key(AUTHORIZATION);
         if let CrossOrigin::Answered(_) = route.cross_origin {
             self.origin = cors::origin(headers).cloned();
         }
+    }
+
+    /// The access token of the session that it is of, for the upstream.
+    pub(super) fn bearer(&self) -> Option<HeaderValue> {
+        let token = &self.claimed.session.as_ref()?.session.access_token.text;
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     fn taken(&self) -> Option<&Route> {
@@ -145,7 +168,7 @@ impl Journey {
         let shared = &self.gateway.shared;
         let route = self.taken().map(|route| route.name.as_str());
         shared.refusals().tell(reject, route, self.request_id.as_str(), shared.since_start());
-        let mut response = refuse(reject, self.asked, &self.request_id);
+        let mut response = self.refusal(reject);
         self.mark(response.headers_mut());
         match self.decision {
             Some(_) => self.failure = Some(reject.code()),
@@ -154,7 +177,32 @@ impl Journey {
         self.watch(response, By::Gateway)
     }
 
-    fn watch(mut self, response: Response<Body>, by: By) -> Response<Body> {
+    /// What a refusal comes to: a page or a way to the login for people, else a problem.
+    fn refusal(&mut self, reject: &Reject) -> Response<Body> {
+        let gateway = Arc::clone(&self.gateway);
+        let site = self.site.and_then(|id| gateway.in_force.rules().sites.get(id.0));
+        let Some(site) = site else { return refuse(reject, self.asked, &self.request_id) };
+        if page::is_for_people(reject.code()) {
+            return page::page(reject, site, &self.request_id);
+        }
+        if reject.code() == Code::SessionExpired {
+            self.cookies.extend(cookies::unset(&site.cookie, site.same_site));
+        }
+        let curable = [Code::CredentialMissing, Code::SessionExpired].contains(&reject.code());
+        if self.navigates && curable {
+            return page::to_login(site, &self.uri, &self.request_id);
+        }
+        refuse(reject, self.asked, &self.request_id)
+    }
+
+    fn watch(mut self, mut response: Response<Body>, by: By) -> Response<Body> {
+        if !self.cookies.is_empty() {
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            for cookie in &self.cookies {
+                headers.append(SET_COOKIE, cookie.clone());
+            }
+        }
         self.answer = Some(Answer { status: response.status(), by });
         response.map(|body| {
             body.watched(move |ending| {

@@ -1,7 +1,7 @@
 //! The straight line of a request.
 //!
 //! ```text
-//! head, route                 policy, pure
+//! head, route                 policy, pure; a session's own paths come before routes, and are answered by `login`
 //! preflight                   policy, pure: where the route takes preflights, they are not judged
 //! authenticate                the credential, and the one step of the decision that may wait: for a key
 //! permit                      policy, pure; also what a refusal by a policy in shadow mode comes to
@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 
 use self::forward::{announced, forward};
 use self::journey::Journey;
+use self::login::Page;
 use self::request_body::RequestBody;
 use crate::policy::claims::NumericDate;
 use crate::policy::headers::Onward;
@@ -37,8 +38,11 @@ pub mod body;
 pub mod forward;
 mod in_force;
 mod journey;
+mod login;
+mod page;
 mod random;
 mod refresh;
+mod relying_party;
 pub mod request_body;
 pub mod respond;
 mod sessions;
@@ -112,6 +116,13 @@ impl Gateway {
         if view.asks_about_server() {
             return Ok(no_content(HeaderMap::new(), journey));
         }
+        if let Some((id, beneath)) = rules.site(&view) {
+            journey.site = Some(id);
+            let page = Page::at(beneath, view.method())?;
+            let mut response = login::answer(self, (id, page), request, &mut journey.cookies).await?;
+            response.headers_mut().insert(&X_REQUEST_ID, journey.request_id.value().clone());
+            return Ok(response);
+        }
         let (index, route) = rules.routes.find(&view)?;
         journey.takes(index, route, request.headers());
         let permit = match route.preflight(&view) {
@@ -124,6 +135,7 @@ impl Gateway {
             }
         };
 
+        let bearer = journey.bearer();
         let authority = view.authority().to_owned();
         let identity = identity(&permit)?;
         let onward = Onward {
@@ -132,6 +144,8 @@ impl Gateway {
             identity_names: self.in_force.identity_names(),
             identity: &identity,
             keep_authorization: route.keep_authorization,
+            bearer: bearer.as_ref(),
+            own_cookies: self.in_force.own_cookies(),
             hop: journey.hop,
             request_id: &journey.request_id.clone(),
             trace: &journey.trace.clone(),
@@ -139,6 +153,14 @@ impl Gateway {
         announced(route, request.body())?;
         journey.permitted(&permit);
         forward(&permit, &self.upstreams, request, self.shared.pace(), &onward).await
+    }
+}
+
+impl Gateway {
+    /// Does what makes outgoing calls where those are made, whoever waits for it.
+    async fn on_control<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Reject> {
+        let done = self.shared.fetching().handle.spawn(work).await;
+        done.map_err(|_| Reject::Internal { why: "an outgoing call was broken off" })
     }
 }
 

@@ -317,7 +317,7 @@ impl Sessions {
 }
 
 /// Bytes that nobody can guess.
-fn secret<const LENGTH: usize>() -> Result<[u8; LENGTH], Reject> {
+pub(super) fn secret<const LENGTH: usize>() -> Result<[u8; LENGTH], Reject> {
     let mut bytes = [0; LENGTH];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Reject::Internal { why: "the system gives no random bytes" })?;
     Ok(bytes)

@@ -8,9 +8,12 @@ use tokio::runtime::Handle;
 use super::refresh::Renewals;
 use super::request_body::Pace;
 use super::verified::Verified;
+use crate::config::{self, StoreAddress};
+use crate::policy::seal::KeyRing;
 use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::Client;
 use crate::remote::jwks::{Event, Fetching};
+use crate::remote::store::{MemoryStore, Store};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
@@ -25,6 +28,8 @@ pub struct Shared {
     fetching: Fetching,
     verified: Verified,
     renewals: Arc<Renewals>,
+    memory: Arc<MemoryStore>,
+    own_key: [u8; KeyRing::KEY],
     telemetry: Arc<Telemetry>,
     refusals: Refusals,
     started: Monotonic,
@@ -53,7 +58,11 @@ impl Shared {
             }
         };
         let started = clock.now();
+        let mut own_key = [0; KeyRing::KEY];
+        aws_lc_rs::rand::fill(&mut own_key).map_err(|_| SharedFault("no random bytes".to_owned()))?;
         Ok(Self {
+            memory: Arc::new(MemoryStore::new(&clock)),
+            own_key,
             fetching: Fetching { handle: control.clone(), clock, client, observer: Arc::new(observer) },
             verified: Verified::default(),
             renewals: Arc::default(),
@@ -77,6 +86,19 @@ impl Shared {
     /// The renewals of sessions that are under way.
     pub fn renewals(&self) -> &Arc<Renewals> {
         &self.renewals
+    }
+
+    /// Where sessions are kept.
+    pub(super) fn store(&self, store: &config::Store) -> Option<Arc<dyn Store>> {
+        match store.address {
+            StoreAddress::Memory => Some(Arc::clone(&self.memory) as Arc<dyn Store>),
+            StoreAddress::File(_) | StoreAddress::Redis(_) => None,
+        }
+    }
+
+    /// What seals sessions where no key is configured.
+    pub(super) fn own_key(&self) -> &[u8; KeyRing::KEY] {
+        &self.own_key
     }
 
     /// What the process tells of itself.

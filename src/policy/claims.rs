@@ -21,6 +21,8 @@ pub enum Source {
     Token,
     /// Its issuer, asked about it (RFC 7662 section 2.2).
     Introspection,
+    /// Its issuer, as it granted an opaque token to us (RFC 6749 section 5.1).
+    Granted,
 }
 
 impl fmt::Debug for Claims {

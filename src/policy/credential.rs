@@ -1,17 +1,24 @@
-//! The credential of a request: none, or one Bearer token (RFC 6750 section 2.1).
+//! The credential of a request: none, one Bearer token (RFC 6750 section 2.1), or the cookie of a session.
 //!
 //! 1. Two `Authorization` fields are refused, equal or not: the upstream might read the other one.
 //! 2. One of another scheme is as none: it is no credential of ours.
 //! 3. `Bearer`, in any case, needs one token of the alphabet `b64token`.
 //! 4. A token in the query is no credential; beside a header it makes two, which is refused.
 //!
+//! 5. Where the route takes a session and there is no `Authorization` at all, its cookie is the credential. One that stands
+//!    twice is none; a token in the query beside it makes two. A request by it that could change something must come from
+//!    the site's own pages.
+//!
 //! What is no credential is told apart from nothing at all: only the latter can be meant as an anonymous request.
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
+use super::browser;
+use super::cookies::{self, Found};
 use super::reject::Reject;
 use super::request::RequestView;
+use super::site::Site;
 
 /// What a request presents.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +27,8 @@ pub enum Credential<'a> {
     None(Absence),
     /// One Bearer token.
     Bearer(&'a str),
+    /// The value of the cookie of the route's session.
+    Session(&'a str),
 }
 
 /// What was there instead of a credential that counts.
@@ -50,19 +59,23 @@ impl std::fmt::Debug for Credential<'_> {
         f.write_str(match self {
             Self::None(_) => "None",
             Self::Bearer(_) => "Bearer",
+            Self::Session(_) => "Session",
         })
     }
 }
 
 impl<'a> Credential<'a> {
-    /// Takes the credential by the rules above.
+    /// Takes the credential by the rules above; `site` is that of the session that the route takes.
     ///
     /// # Errors
     ///
-    /// `credential_ambiguous` or `credential_malformed`.
-    pub fn of(request: &RequestView<'a>) -> Result<Self, Reject> {
+    /// `credential_ambiguous`, `credential_malformed`, `session_expired` or `csrf_refused`.
+    pub fn of(request: &RequestView<'a>, site: Option<&Site>) -> Result<Self, Reject> {
         let mut fields = request.headers().get_all(AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
+            if let Some(session) = site.map_or(Ok(None), |site| Self::session(request, site))? {
+                return Ok(session);
+            }
             let in_query = request.has_token_in_query();
             return Ok(Self::None(if in_query { Absence::InQuery } else { Absence::Entire }));
         };
@@ -89,6 +102,24 @@ impl<'a> Credential<'a> {
             .filter(|token| is_b64token(token))
             .ok_or(Reject::CredentialMalformed { what: "does not hold one token of the alphabet RFC 6750 gives it" })?;
         Ok(Self::Bearer(token))
+    }
+
+    /// Rule 5.
+    fn session(request: &RequestView<'a>, site: &Site) -> Result<Option<Self>, Reject> {
+        let value = match cookies::find(request.headers(), &site.cookie) {
+            Found::Nothing => return Ok(None),
+            Found::Unclear => {
+                return Err(Reject::SessionExpired { why: "its cookie stands there twice, or is no text" });
+            }
+            Found::One(value) => value,
+        };
+        if request.has_token_in_query() {
+            return Err(Reject::CredentialAmbiguous { what: "there is a session cookie and a token in the query" });
+        }
+        if browser::must_be_ours(request) {
+            browser::from_own_origin(request.headers(), site)?;
+        }
+        Ok(Some(Self::Session(value)))
     }
 }
 

@@ -9,7 +9,8 @@
 //!    name away `Authorization`, `Host`, `Content-Length` or where the request came from; naming what else is set below
 //!    has no effect, because it is set after.
 //! 4. `TE: trailers` alone is passed on, as our own wish: answers' trailers are passed back.
-//! 5. `Expect` goes: it was ours to answer. `Authorization` goes where the upstream must not have it.
+//! 5. `Expect` goes: it was ours to answer. `Authorization` goes where the upstream must not have it. The cookies of our
+//!    sessions go, on every route; others stay as they are.
 //! 6. Then ours are set: `Host`, the identity of this request, `Forwarded` and `X-Forwarded-*`, `x-request-id`, `traceparent`.
 //!
 //! Removing comes before setting, so nothing from outside survives beside ours. `Content-Length` and
@@ -19,6 +20,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use super::cookies;
 use super::forwarded::{Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
 use super::trace::{RequestId, Trace, X_REQUEST_ID};
 
@@ -35,6 +37,10 @@ pub struct Onward<'a> {
     pub identity: &'a [(HeaderName, HeaderValue)],
     /// Whether the upstream gets the caller's `Authorization`.
     pub keep_authorization: bool,
+    /// The access token of the session that the request is of, as the value of `Authorization`.
+    pub bearer: Option<&'a HeaderValue>,
+    /// The cookies that are ours.
+    pub own_cookies: &'a [String],
     /// Where the request came from.
     pub hop: Hop,
     /// The request's id.
@@ -49,8 +55,11 @@ pub fn towards_upstream(headers: &mut HeaderMap, onward: &Onward<'_>) {
     let trailers = accepts_trailers(headers);
     remove_hop_by_hop(headers);
     headers.remove(header::EXPECT);
+    cookies::cut(headers, onward.own_cookies);
     if !onward.keep_authorization {
         headers.remove(header::AUTHORIZATION);
+    } else if let Some(bearer) = onward.bearer {
+        headers.insert(header::AUTHORIZATION, bearer.clone());
     }
     if trailers {
         // RFC 9110 section 10.1.4: who sends TE names it in Connection.
@@ -182,6 +191,8 @@ mod tests {
             identity_names: &identity_names,
             identity: &[(HeaderName::from_static("x-user"), HeaderValue::from_static("alice"))],
             keep_authorization,
+            bearer: None,
+            own_cookies: &[],
             hop: Hop { peer: "192.0.2.1".parse().unwrap(), trusted: false, tls: false },
             request_id: &RequestId::made([0; 16]),
             trace: &Trace::of(&HeaderMap::new(), [0; 24]),

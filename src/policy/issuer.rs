@@ -127,6 +127,7 @@ impl Issuer {
         match claims.source() {
             Source::Introspection if claims.scopes(&["scope"])? != Strings::Absent => claims.scopes(&["scope"]),
             Source::Introspection | Source::Token => claims.scopes(own),
+            Source::Granted => claims.scopes(&["scope"]),
         }
     }
 
@@ -139,7 +140,7 @@ impl Issuer {
     pub fn client<'c>(&self, claims: &'c Claims) -> Result<Option<&'c str>, Reject> {
         let own = match (claims.source(), &self.recognition) {
             (Source::Token, Recognition::Dialect(dialect)) => dialect.client,
-            (Source::Token, Recognition::Own(_)) | (Source::Introspection, _) => None,
+            (Source::Token, Recognition::Own(_)) | (Source::Introspection | Source::Granted, _) => None,
         };
         own.iter().chain(CLIENT_CLAIMS).find(|claim| claims.has(claim)).map_or(Ok(None), |claim| claims.string(claim))
     }
@@ -185,7 +186,7 @@ impl Issuer {
         let exp = match claims.source() {
             Source::Token => Some(claims.expiry()?),
             // RFC 7662 section 2.2: `exp` is optional, and `active` speaks of the time too.
-            Source::Introspection => claims.date("exp")?,
+            Source::Introspection | Source::Granted => claims.date("exp")?,
         };
         let starts = [("nbf", claims.date("nbf")?), ("iat", claims.date("iat")?)];
         if let Some(exp) = exp.filter(|exp| now >= exp.plus(leeway)) {

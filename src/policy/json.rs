@@ -111,6 +111,12 @@ impl Object {
         Ok(object)
     }
 
+    /// An object of strings, whose names are different ones.
+    pub fn of_strings<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let member = |(name, text): (&str, &str)| (name.to_owned(), Json::String(text.to_owned()));
+        Self { members: members.into_iter().map(member).collect(), repeated: false }
+    }
+
     /// The member of that name.
     pub fn get(&self, name: &str) -> Option<&Json> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, value)| value)

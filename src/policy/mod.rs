@@ -4,10 +4,13 @@ use self::claims::Claims;
 use self::issuer::{Issuer, IssuerId};
 use self::policies::Policies;
 use self::reject::{Quoted, Reject};
+use self::request::RequestView;
 use self::route::RouteTable;
-use self::site::Site;
+use self::site::{Site, SiteId};
 
+pub mod browser;
 pub mod claims;
+pub mod cookies;
 pub mod cors;
 pub mod credential;
 pub mod decision;
@@ -15,6 +18,7 @@ pub mod dialect;
 pub mod forwarded;
 pub mod grant;
 pub mod headers;
+pub mod id_token;
 pub mod identity;
 pub mod introspection;
 pub mod issuer;
@@ -22,6 +26,8 @@ pub mod json;
 pub mod jwk;
 pub mod jwt;
 pub mod kind;
+pub mod login;
+pub mod logout_token;
 pub mod pattern;
 pub mod permit;
 pub mod policies;
@@ -61,6 +67,12 @@ impl Rules {
     pub fn size(&self, token: &str) -> Result<(), Reject> {
         let (length, limit) = (token.len(), self.token_bytes);
         if length > limit { Err(Reject::TokenTooLarge { length, limit }) } else { Ok(()) }
+    }
+
+    /// The site that a request is to itself, and what follows the site's own path: such a request takes no route.
+    pub fn site<'r>(&self, request: &'r RequestView<'_>) -> Option<(SiteId, &'r str)> {
+        let mut sites = self.sites.iter().enumerate();
+        sites.find_map(|(at, site)| Some((SiteId(at), site.beneath(request)?)))
     }
 
     /// The issuer that is asked about opaque tokens, where one of these policies' is.

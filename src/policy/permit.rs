@@ -5,7 +5,7 @@
 use http::HeaderMap;
 use serde_json::Number;
 
-use super::claims::{ClaimPath, Claims, malformed};
+use super::claims::{ClaimPath, Claims, Source, malformed};
 use super::cors::{CrossOrigin, Preflight};
 use super::credential::{Absence, Credential};
 use super::decision::{self, PolicyCase};
@@ -16,6 +16,7 @@ use super::principal::Principal;
 use super::reject::{Code, Quoted, Reject};
 use super::request::RequestView;
 use super::route::{Access, Route};
+use super::site::Site;
 
 /// What a token must say.
 #[derive(Debug, Clone, Default)]
@@ -148,6 +149,10 @@ impl Policy {
     /// One value of `aud` equals one of the policy's, byte for byte. Where the token's kind depends on the audience, the
     /// id of a client never counts as one, and a policy without audiences permits nobody.
     pub(super) fn judge_audience(&self, claims: &Claims, issuer: &Issuer) -> Result<(), Reject> {
+        // We asked for this token ourselves, and nobody but the API behind can read for whom it is.
+        if claims.source() == Source::Granted {
+            return Ok(());
+        }
         let by_audience = issuer.is_judged_by_audience();
         if self.audience.is_empty() && !by_audience {
             return Ok(());
@@ -267,11 +272,11 @@ impl Route {
     ///
     /// # Errors
     ///
-    /// `credential_ambiguous` or `credential_malformed`.
-    pub fn credential<'a>(&self, request: &RequestView<'a>) -> Result<Credential<'a>, Reject> {
+    /// `credential_ambiguous`, `credential_malformed`, `session_expired` or `csrf_refused`.
+    pub fn credential<'a>(&self, request: &RequestView<'a>, sites: &[Site]) -> Result<Credential<'a>, Reject> {
         match &self.access {
             Access::Public => Ok(Credential::None(Absence::Entire)),
-            Access::Policies(_) => Credential::of(request),
+            Access::Policies(_) => Credential::of(request, self.session.and_then(|id| sites.get(id.0))),
         }
     }
 

@@ -1,17 +1,19 @@
-//! Who makes the request: what an issuer signed, or answered when it was asked; in time, of the right kind, and not bound
-//! to a key.
+//! Who makes the request: what an issuer signed, answered when it was asked, or granted to us; in time, of the right kind,
+//! and not bound to a key.
 
 use std::sync::Arc;
 
-use super::claims::{Claims, NumericDate};
+use super::claims::{Claims, NumericDate, Source};
 use super::decision::{self, AnswerCase, TokenCase};
 use super::introspection::Answer;
 use super::issuer::{Issuer, IssuerId};
+use super::json::Object;
 use super::jwt::SignedClaims;
 use super::kind::{self, TokenKind};
 use super::reject::Reject;
 
-/// A proven caller: made by [`Principal::prove`] and [`Principal::vouched`] alone.
+/// A proven caller: made by [`Principal::prove`], [`Principal::vouched`] and
+/// [`Principal::granted`] alone.
 #[derive(Debug, Clone)]
 pub struct Principal<'r> {
     proof: Proof,
@@ -23,6 +25,28 @@ pub struct Principal<'r> {
 enum Proof {
     Signed(Arc<SignedClaims>),
     Answered(Arc<Answer>),
+    Granted(Arc<Claims>),
+}
+
+/// What an issuer granted to a session with an opaque access token.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant<'a> {
+    /// The issuer's own name.
+    pub issuer: &'a str,
+    /// The client that it was granted to: us.
+    pub client_id: &'a str,
+    /// Who logged in.
+    pub subject: &'a str,
+    /// The granted scopes, with blanks between them.
+    pub scope: &'a str,
+}
+
+impl Grant<'_> {
+    fn claims(&self) -> Claims {
+        let members =
+            [("iss", self.issuer), ("client_id", self.client_id), ("sub", self.subject), ("scope", self.scope)];
+        Claims::new(Object::of_strings(members), Source::Granted)
+    }
 }
 
 impl<'r> Principal<'r> {
@@ -50,6 +74,12 @@ impl<'r> Principal<'r> {
         Ok(Self { proof: Proof::Answered(answer), issuer })
     }
 
+    /// Takes what the issuer granted to a session, whose access token is opaque and about which nobody is asked: its scopes,
+    /// and that it is ours. That it is in time was seen when the session was opened.
+    pub fn granted(grant: Grant<'_>, issuer: (IssuerId, &'r Issuer)) -> Self {
+        Self { proof: Proof::Granted(Arc::new(grant.claims())), issuer }
+    }
+
     /// Who signed, or answered.
     pub fn issuer(&self) -> &'r Issuer {
         self.issuer.1
@@ -65,6 +95,7 @@ impl<'r> Principal<'r> {
         match &self.proof {
             Proof::Signed(signed) => &signed.contents().claims,
             Proof::Answered(answer) => answer.claims(),
+            Proof::Granted(claims) => claims,
         }
     }
 
@@ -75,7 +106,7 @@ impl<'r> Principal<'r> {
             Proof::Signed(signed) => {
                 issuer.accept_id_tokens && kind::classify(signed.contents(), issuer).kind != TokenKind::Access
             }
-            Proof::Answered(_) => false,
+            Proof::Answered(_) | Proof::Granted(_) => false,
         }
     }
 }

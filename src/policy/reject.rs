@@ -172,6 +172,24 @@ codes! {
     /// A claim does not have the value that is needed.
     ClaimInsufficient = "claim_insufficient", 403, 7, None,
         "A claim does not suffice", "A claim of the access token does not have a value that this request needs.";
+    /// A request by cookie does not come from our own pages.
+    CsrfRefused = "csrf_refused", 403, 7, None,
+        "The request is not from this origin", "A request by session cookie that changes something must come from a page of this origin.";
+    /// What came back from the issuer belongs to no login of this browser.
+    LoginStateInvalid = "login_state_invalid", 400, 3, None,
+        "This login is over", "This answer belongs to no login that was begun in this browser in the last ten minutes. Begin again.";
+    /// The issuer's ID token is not one for this login.
+    LoginIdTokenInvalid = "login_id_token_invalid", 403, 7, None,
+        "The login cannot be proven", "The identity provider's proof of who logged in does not hold. Begin again; if that does not help, tell the operator.";
+    /// The issuer refused the login, or its code.
+    LoginRefused = "login_refused", 403, 7, None,
+        "The login was refused", "The identity provider did not complete this login.";
+    /// A login is not possible now.
+    LoginUnavailable = "login_unavailable", 503, 14, None,
+        "Logging in is not possible now", "The identity provider cannot be asked at the moment. Try again later.";
+    /// A logout token does not hold.
+    LogoutTokenInvalid = "logout_token_invalid", 400, 3, None,
+        "The logout token is invalid", "The logout token does not hold, or is about no session here.";
     /// The issuer's keys could not be had.
     KeysUnavailable = "keys_unavailable", 503, 14, None,
         "The issuer's keys are not available", "The token cannot be checked at the moment; it may be good. Try again later.";
@@ -483,6 +501,49 @@ pub enum Reject {
         /// The values of which one is needed.
         wanted: Vec<String>,
     },
+    /// See [`Code::CsrfRefused`].
+    CsrfRefused {
+        /// What is there instead.
+        what: &'static str,
+        /// Its value, where it has one.
+        found: Option<Quoted>,
+        /// Our origin.
+        ours: String,
+    },
+    /// See [`Code::SessionExpired`].
+    SessionExpired {
+        /// Why there is none.
+        why: &'static str,
+    },
+    /// See [`Code::LoginStateInvalid`].
+    LoginStateInvalid {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// See [`Code::LoginIdTokenInvalid`].
+    LoginIdTokenInvalid {
+        /// Which rule does not hold.
+        why: String,
+    },
+    /// See [`Code::LoginRefused`].
+    LoginRefused {
+        /// The issuer's error code.
+        error: Quoted,
+        /// What it says of it.
+        description: Option<Quoted>,
+    },
+    /// See [`Code::LoginUnavailable`].
+    LoginUnavailable {
+        /// What failed.
+        why: String,
+        /// What the operator can do about it.
+        help: &'static str,
+    },
+    /// See [`Code::LogoutTokenInvalid`].
+    LogoutTokenInvalid {
+        /// Which rule does not hold.
+        why: String,
+    },
     /// See [`Code::KeysUnavailable`].
     KeysUnavailable {
         /// The issuer's configured name.
@@ -502,11 +563,6 @@ pub enum Reject {
         help: &'static str,
         /// Seconds until another try may do better.
         retry_after: u64,
-    },
-    /// See [`Code::SessionExpired`].
-    SessionExpired {
-        /// How that was seen.
-        why: &'static str,
     },
     /// See [`Code::StoreUnavailable`].
     StoreUnavailable {
@@ -605,10 +661,16 @@ impl Reject {
             Self::TokenInactive { .. } => Code::TokenInactive,
             Self::AudienceWrong { .. } => Code::AudienceWrong,
             Self::ProofRequired => Code::ProofRequired,
-            Self::SessionExpired { .. } => Code::SessionExpired,
             Self::ScopeInsufficient { .. } => Code::ScopeInsufficient,
             Self::ClientRefused { .. } => Code::ClientRefused,
             Self::ClaimInsufficient { .. } => Code::ClaimInsufficient,
+            Self::CsrfRefused { .. } => Code::CsrfRefused,
+            Self::SessionExpired { .. } => Code::SessionExpired,
+            Self::LoginStateInvalid { .. } => Code::LoginStateInvalid,
+            Self::LoginIdTokenInvalid { .. } => Code::LoginIdTokenInvalid,
+            Self::LoginRefused { .. } => Code::LoginRefused,
+            Self::LoginUnavailable { .. } => Code::LoginUnavailable,
+            Self::LogoutTokenInvalid { .. } => Code::LogoutTokenInvalid,
             Self::KeysUnavailable { .. } => Code::KeysUnavailable,
             Self::IntrospectionUnavailable { .. } => Code::IntrospectionUnavailable,
             Self::StoreUnavailable { .. } => Code::StoreUnavailable,
@@ -693,6 +755,16 @@ impl Reject {
             Self::ClaimInsufficient { claim, wanted } => {
                 format!("the claim `{claim}` has none of the values {}", listed(wanted))
             }
+            Self::CsrfRefused { what, found: Some(found), ours } => format!("{what} {found}; our origin is {ours}"),
+            Self::CsrfRefused { what, found: None, .. } => (*what).to_owned(),
+            Self::LoginStateInvalid { why } => (*why).to_owned(),
+            Self::LoginIdTokenInvalid { why } => format!("the ID token: {why}"),
+            Self::LogoutTokenInvalid { why } => format!("the logout token: {why}"),
+            Self::LoginRefused { error, description: Some(description) } => {
+                format!("the issuer says {error}: {description}")
+            }
+            Self::LoginRefused { error, description: None } => format!("the issuer says {error}"),
+            Self::LoginUnavailable { why, .. } => why.clone(),
             Self::KeysUnavailable { issuer, why, .. } | Self::IntrospectionUnavailable { issuer, why, .. } => {
                 format!("issuer {issuer}: {why}")
             }
@@ -788,10 +860,28 @@ impl Reject {
             Self::ScopeInsufficient { .. } => "let the client ask for the scope, and the issuer grant it",
             Self::ClientRefused { .. } => "add the client to `client_ids` of the policy if it is to be let in",
             Self::ClaimInsufficient { .. } => "grant it at the issuer, or change `claims` of the policy",
+            Self::CsrfRefused { .. } => {
+                "send it from a page of the session's `origin`, or with `Authorization: Bearer` instead of the cookie"
+            }
+            Self::LoginStateInvalid { .. } => {
+                "let the user begin again; if it comes back, see that the browser keeps our cookies and that the session's \
+                 `issuer` is who answers"
+            }
+            Self::LoginIdTokenInvalid { .. } => {
+                "compare `client_id`, `id_token_algorithms` and `issuer` with what the issuer has for this client"
+            }
+            Self::LoginRefused { .. } => {
+                "see what the issuer logs; the client must be allowed the scopes, the redirect URI and the code grant"
+            }
+            Self::LogoutTokenInvalid { .. } => {
+                "see that the issuer's client and ours are the same, and that it sends each logout token once"
+            }
             Self::SessionExpired { .. } => {
                 "nothing, if this is not seen often: sessions end by logout, by `idle_timeout` and by `lifetime`"
             }
-            Self::IntrospectionUnavailable { help, .. } | Self::IssuerUnavailable { help, .. } => help,
+            Self::IntrospectionUnavailable { help, .. }
+            | Self::IssuerUnavailable { help, .. }
+            | Self::LoginUnavailable { help, .. } => help,
             Self::StoreUnavailable { .. } => {
                 "see that the store can be reached at its `url`; it is asked again by the next request"
             }
@@ -817,7 +907,11 @@ impl Reject {
             Some(*retry_after)
         } else {
             // What comes again at once finds nothing changed.
-            matches!(self.code(), Code::Overloaded | Code::StoreUnavailable | Code::IssuerUnavailable).then_some(1)
+            matches!(
+                self.code(),
+                Code::Overloaded | Code::StoreUnavailable | Code::IssuerUnavailable | Code::LoginUnavailable
+            )
+            .then_some(1)
         }
     }
 

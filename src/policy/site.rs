@@ -1,5 +1,6 @@
 //! Where browsers with sessions see the gateway: an origin, a path on it that is the gateway's own, and a cookie.
 
+use super::cookies::SameSite;
 use super::request::RequestView;
 
 /// The place of a session in the configuration.
@@ -19,6 +20,8 @@ pub struct Site {
     pub path: String,
     /// The name of the session's cookie.
     pub cookie: String,
+    /// When browsers send it.
+    pub same_site: SameSite,
 }
 
 impl Site {
@@ -27,6 +30,11 @@ impl Site {
     pub fn beneath<'a>(&self, request: &'a RequestView<'_>) -> Option<&'a str> {
         let rest = request.path().strip_prefix(self.path.as_str())?;
         (request.host() == self.host && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+    }
+
+    /// The name of the cookie that holds the logins on their way.
+    pub fn login_cookie(&self) -> String {
+        format!("{}-login", self.cookie)
     }
 
     /// The address to which the issuer sends browsers back (RFC 6749 section 3.1.2).

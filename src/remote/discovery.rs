@@ -99,6 +99,11 @@ impl Document {
         Ok(Self { object, scheme })
     }
 
+    /// Whether that member is true.
+    pub fn says(&self, member: &str) -> bool {
+        self.object.get(member) == Some(&Json::Bool(true))
+    }
+
     /// The address that stands in that member.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod http;
 pub mod introspect;
 pub mod jwks;
 pub mod keepalive;
+pub mod provider;
 pub mod store;
 pub mod token_endpoint;
 pub mod upstream;

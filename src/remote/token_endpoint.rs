@@ -32,8 +32,8 @@ pub struct Source {
     pub issuer: String,
     /// Its token endpoint.
     pub token: config::Endpoint,
-    /// Its revocation endpoint. Discovery may name none.
-    pub revocation: config::Endpoint,
+    /// Its revocation endpoint, where there may be one. Discovery may name none.
+    pub revocation: Option<config::Endpoint>,
     /// Who we are.
     pub client: OauthClient,
     /// Of one call, from the search for the endpoint to the end of the reply.
@@ -92,7 +92,7 @@ impl Failure {
 pub struct TokenEndpoint {
     source: Source,
     token: Endpoint,
-    revocation: Endpoint,
+    revocation: Option<Endpoint>,
     http: Client,
     clock: Clock,
     breaker: Mutex<Breaker>,
@@ -108,7 +108,7 @@ impl TokenEndpoint {
         };
         Self {
             token: endpoint(&source.token, "token_endpoint"),
-            revocation: endpoint(&source.revocation, "revocation_endpoint"),
+            revocation: source.revocation.as_ref().map(|own| endpoint(own, "revocation_endpoint")),
             http: own.unwrap_or_else(|| http.clone()),
             clock: clock.clone(),
             breaker: Mutex::default(),
@@ -167,9 +167,13 @@ impl TokenEndpoint {
     ///
     /// The issuer could not be told, or has no such endpoint.
     pub async fn revoke(&self, refresh_token: &str) -> Result<(), Failure> {
+        let Some(endpoint) = &self.revocation else {
+            let fault = Fault::Missing("revocation_endpoint");
+            return Err(Failure::unavailable(fault.to_string(), fault.help()));
+        };
         let fields = [("token", refresh_token), ("token_type_hint", "refresh_token")];
         let deadline = self.clock.now().after(self.source.timeout);
-        let reply = self.post(&self.revocation, &fields, deadline).await?;
+        let reply = self.post(endpoint, &fields, deadline).await?;
         // A token that does not hold any more is as good as revoked, and is answered with 200 (RFC 7009 section 2.2).
         match reply.status {
             StatusCode::OK => Ok(()),

@@ -315,6 +315,8 @@ closed! {
         Lost = "lost",
         /// A cookie named it and did not open it.
         Unopened = "unopened",
+        /// A login was to return to a place that is none of ours.
+        ReturnToRefused = "return_to_refused",
     }
 }
 

@@ -186,8 +186,16 @@ upstream = "gone"
             Code::UpstreamUnreachable => refused(get("/gone", "")),
             Code::UpstreamMalformed => answered(Reply::Bytes(b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec())),
             Code::UpstreamTimeout => answered(Reply::Stall(Vec::new())),
-            // What befalls a session has tests of its own.
-            Code::SessionExpired | Code::StoreUnavailable | Code::IssuerUnavailable => None,
+            // What befalls a session or a login has tests of its own.
+            Code::SessionExpired
+            | Code::CsrfRefused
+            | Code::LoginStateInvalid
+            | Code::LoginIdTokenInvalid
+            | Code::LoginRefused
+            | Code::LoginUnavailable
+            | Code::LogoutTokenInvalid
+            | Code::StoreUnavailable
+            | Code::IssuerUnavailable => None,
             // A defect of ours is not to be had by asking. What a panic is answered with is tested with the server.
             Code::Internal => None,
         }
@@ -254,6 +262,12 @@ const TABLE: &[Row] = &[
     ("scope_insufficient", 403, 7, "insufficient_scope", &[]),
     ("client_refused", 403, 7, "-", &[]),
     ("claim_insufficient", 403, 7, "-", &[]),
+    ("csrf_refused", 403, 7, "-", &[]),
+    ("login_state_invalid", 400, 3, "-", &[]),
+    ("login_id_token_invalid", 403, 7, "-", &[]),
+    ("login_refused", 403, 7, "-", &[]),
+    ("login_unavailable", 503, 14, "-", &[("retry-after", "1")]),
+    ("logout_token_invalid", 400, 3, "-", &[]),
     ("keys_unavailable", 503, 14, "-", &[("retry-after", "10")]),
     ("introspection_unavailable", 503, 14, "-", &[("retry-after", "1")]),
     ("store_unavailable", 503, 14, "-", &[("retry-after", "1")]),
@@ -278,7 +292,18 @@ async fn no_code_is_left_out() {
     let rows: Vec<_> = TABLE.iter().map(|row| row.0).collect();
     assert_eq!(rows, Code::ALL.iter().map(|code| code.facts().name).collect::<Vec<_>>());
     let unprovoked: Vec<_> = Code::ALL.iter().filter(|code| world.provocation(**code).is_none()).collect();
-    let elsewhere = [Code::SessionExpired, Code::StoreUnavailable, Code::IssuerUnavailable, Code::Internal];
+    let elsewhere = [
+        Code::SessionExpired,
+        Code::CsrfRefused,
+        Code::LoginStateInvalid,
+        Code::LoginIdTokenInvalid,
+        Code::LoginRefused,
+        Code::LoginUnavailable,
+        Code::LogoutTokenInvalid,
+        Code::StoreUnavailable,
+        Code::IssuerUnavailable,
+        Code::Internal,
+    ];
     assert_eq!(unprovoked, elsewhere.iter().collect::<Vec<_>>());
 }
 

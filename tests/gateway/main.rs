@@ -21,6 +21,7 @@ mod harness;
 mod hostile;
 mod keys;
 mod kinds;
+mod login;
 mod metrics;
 mod oidc_provider;
 mod opaque;

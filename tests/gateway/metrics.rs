@@ -13,7 +13,7 @@ use bearward::remote::clock::Clock;
 use bearward::telemetry::access::{Refused, Settings};
 use bearward::telemetry::labels::{
     By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, IntrospectionResult, Labels,
-    ReloadResult, RetryResult,
+    RefreshResult, ReloadResult, RetryResult, SessionEvent,
 };
 use bearward::telemetry::ledger::Ledger;
 use bearward::telemetry::log::Format;
@@ -52,6 +52,12 @@ fn all() -> String {
     metrics.jwks_replaced("main", SystemTime::now());
     metrics.introspected("main", IntrospectionResult::Active, Some(Duration::from_millis(20)));
     metrics.certificates_in_force([("tls.crt", SystemTime::now())].into_iter());
+    for result in RefreshResult::ALL {
+        metrics.session_refreshed("web", *result);
+    }
+    for event in SessionEvent::ALL {
+        metrics.session_event("web", *event);
+    }
     if let Some(upstream) = ledger.upstream(0) {
         upstream.retried(RetryResult::Success);
     }

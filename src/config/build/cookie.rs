@@ -9,9 +9,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::repeated;
 use super::secret::secret;
 use crate::config::fault::Faults;
-use crate::config::model::{Cookie, Secret};
+use crate::config::model::Secret;
 use crate::config::options;
 use crate::config::read::{At, Hidden, Text};
+use crate::policy::cookies::SameSite;
 
 /// The length of a key in bytes.
 const KEY: usize = 32;
@@ -22,8 +23,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The cookie's name, and how it is sealed and set.
-pub(super) fn cookie(raw: &options::Cookie, directory: &Path, faults: &mut Faults) -> Option<(String, Cookie)> {
+/// The cookie's name, when it is sent, and what seals it.
+pub(super) fn cookie(
+    raw: &options::Cookie,
+    directory: &Path,
+    faults: &mut Faults,
+) -> Option<(String, SameSite, Vec<Secret>)> {
     let Text(name) = raw.name.value.as_ref()?;
     let rest = name.strip_prefix("__Host-").unwrap_or_default();
     if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
@@ -34,7 +39,7 @@ pub(super) fn cookie(raw: &options::Cookie, directory: &Path, faults: &mut Fault
         faults.fault(&raw.name.span, what, help);
     }
     let keys = keys(raw, directory, faults);
-    Some((name.clone(), Cookie { same_site: raw.same_site.value?, keys: keys? }))
+    Some((name.clone(), raw.same_site.value?, keys?))
 }
 
 fn keys(raw: &options::Cookie, directory: &Path, faults: &mut Faults) -> Option<Vec<Secret>> {

@@ -78,13 +78,14 @@ fn session(
         (Some(algorithms), Some(client)) => id_token_secret(raw, algorithms, client, faults),
         (None, _) | (_, None) => None,
     };
-    let (origin, (cookie_name, cookie)) = (origin?, cookie?);
+    let (origin, (cookie, same_site, keys)) = (origin?, cookie?);
     let site = Site {
         name: name.to_owned(),
         host: origin.host_str()?.to_owned(),
         origin: origin.origin().ascii_serialization(),
         path: path?,
-        cookie: cookie_name,
+        cookie,
+        same_site,
     };
     let session = Session {
         name: name.to_owned(),
@@ -97,7 +98,7 @@ fn session(
         scopes: scopes?,
         parameters: parameters?,
         claims: claims?,
-        cookie,
+        keys,
         refresh_before: raw.refresh_before.value?,
         idle_timeout: raw.idle_timeout.value?,
         lifetime: raw.lifetime.value?,

@@ -17,7 +17,7 @@ use super::schema::{self, Schema};
 pub(super) use self::forms::{NAME_HELP, Origin, Text, is_name};
 pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, Parameters, PolicyChoice};
 pub(super) use self::words::{AuthMethod, DialectName, EncodedSlash, PreflightRule};
-pub use self::words::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog, SameSite};
+pub use self::words::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
 
 /// A value with its place, where a later step may have to point at it.
 #[derive(Debug)]

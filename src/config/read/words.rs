@@ -5,6 +5,7 @@ use crate::config::declare::{Opt, Read, Value};
 use crate::config::fault::Faults;
 use crate::config::nearest::suggest;
 use crate::config::schema::{self, Schema};
+use crate::policy::cookies::SameSite;
 use crate::policy::dialect::{Compare, DIALECTS, Dialect};
 use crate::policy::permit::Mode;
 
@@ -105,15 +106,6 @@ choices! {
         Upstream = "upstream",
     }
 
-    /// Whether a browser sends a cookie with requests that pages of other sites cause (RFC 6265bis section 5.6.7).
-    /// `strict` is none of them: a browser that comes back from the issuer would not send it.
-    pub enum SameSite {
-        /// Only when the user goes to our pages.
-        Lax = "lax",
-        /// With each request.
-        None = "none",
-    }
-
     /// What becomes of real preflights, where the gateway does not answer them.
     pub(in crate::config) enum PreflightRule {
         /// They are judged like any request.
@@ -161,6 +153,20 @@ impl Read for Mode {
 
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         one_of(value, opt, &MODES.map(|mode| (mode.name(), mode)), faults)
+    }
+}
+
+/// When cookies are sent.
+const SAME_SITES: [SameSite; 2] = [SameSite::Lax, SameSite::None];
+
+impl Read for SameSite {
+    const EXPECTED: &'static str = "a string";
+    fn schema() -> Schema {
+        schema::words(SAME_SITES.map(SameSite::name))
+    }
+
+    fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
+        one_of(value, opt, &SAME_SITES.map(|same_site| (same_site.name(), same_site)), faults)
     }
 }
 

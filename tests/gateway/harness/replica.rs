@@ -69,7 +69,7 @@ impl Replica {
         let source = Source {
             issuer: "https://issuer.example.com".to_owned(),
             token: url(tokens.url()),
-            revocation: url(tokens.revocation_url()),
+            revocation: Some(url(tokens.revocation_url())),
             client: OauthClient {
                 id: "web".to_owned(),
                 authentication: Authentication::Basic(Secret::new(b"secret".to_vec())),

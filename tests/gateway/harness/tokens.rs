@@ -28,6 +28,8 @@ struct Login {
 #[derive(Default)]
 struct Books {
     logins: HashMap<String, Login>,
+    /// What each code is worth, once.
+    codes: HashMap<String, Value>,
     reused: usize,
     revoked: Vec<String>,
     otherwise: Option<Reply>,
@@ -72,6 +74,11 @@ impl Tokens {
         let mut books = self.state.books.lock().unwrap();
         books.logins.insert(name.to_owned(), Login::default());
         books.grant(name)
+    }
+
+    /// Grants this for an authorization code, once.
+    pub fn know_code(&self, code: &str, granted: Value) {
+        self.state.books.lock().unwrap().codes.insert(code.to_owned(), granted);
     }
 
     /// Puts these members into answers, instead of `expires_in: 600`.
@@ -165,6 +172,10 @@ impl Books {
                 .for_each(|login| login.current = None);
             self.revoked.push(token);
             return Reply::status(200, "", "");
+        }
+        if asked.field("grant_type") == Some("authorization_code") {
+            let granted = self.codes.remove(asked.field("code").unwrap_or_default());
+            return granted.map_or(refusal, |granted| Reply::json(&granted));
         }
         let shown = asked.field("refresh_token").unwrap_or_default();
         let Some(name) = shown.strip_prefix("refresh-").and_then(|rest| rest.rsplit_once('-')).map(|(name, _)| name)

@@ -1,0 +1,126 @@
+//! `/callback`: takes a browser back from its issuer.
+//!
+//! In this order: the answer belongs to an attempt of this browser, and comes from its issuer; the attempt counts once, on all
+//! replicas; the code is exchanged; the ID token says who it is; the session is made, with a cookie that nobody had before;
+//! a session that the browser had is ended.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::Visit;
+use crate::gateway::body::Body;
+use crate::gateway::sessions::secret;
+use crate::policy::claims::{Claims, NumericDate};
+use crate::policy::cookies::{self, Found};
+use crate::policy::grant::Granted;
+use crate::policy::id_token::{self, Expected};
+use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
+use crate::policy::login::{self, Attempt, Attempts, Returned};
+use crate::policy::reject::{Quoted, Reject};
+use crate::policy::session::Login;
+use crate::remote::token_endpoint::{Failure, Grant};
+
+impl Visit<'_> {
+    /// Makes a session of what the browser brings.
+    pub(super) async fn callback(mut self, headers: &HeaderMap, query: &str) -> Result<Response<Body>, Reject> {
+        let mut attempts = self.attempts(headers);
+        let known = self.known().await?;
+        let returned = login::returned(query, &mut attempts, &self.party.signer.spellings, known.names_itself);
+        self.keep(attempts)?;
+        let Returned { attempt, code } = returned?;
+        if !self.happens_once(["state", &attempt.state()], Attempt::LIFE).await? {
+            return Err(Reject::LoginStateInvalid { why: "the login of that `state` was completed before" });
+        }
+        let granted = self.exchange(&attempt, code).await?;
+        let login = self.who(&attempt, &granted).await?;
+        let before = cookies::find(headers, &self.site.cookie);
+        let value = self.party.sessions.create(login, granted).await?;
+        self.set(&self.site.cookie, Some((&value, self.own.lifetime)));
+        self.replaces(before).await;
+        super::redirect(StatusCode::FOUND, attempt.return_to())
+    }
+
+    /// Has the browser keep the attempts that are left.
+    fn keep(&mut self, attempts: Attempts) -> Result<(), Reject> {
+        let name = self.site.login_cookie();
+        if attempts.is_empty() {
+            self.set(&name, None);
+            return Ok(());
+        }
+        let sealed = attempts.seal(self.ring(), self.site, secret()?);
+        let sealed = sealed.ok_or(Reject::Internal { why: "a login cannot be sealed" })?;
+        self.set(&name, Some((&sealed, Attempt::LIFE)));
+        Ok(())
+    }
+
+    /// What the issuer grants for the code.
+    async fn exchange(&self, attempt: &Attempt, code: String) -> Result<Granted, Reject> {
+        let (sessions, verifier) = (Arc::clone(&self.party.sessions), attempt.verifier());
+        let redirect_uri = self.site.redirect_uri();
+        let asked = self.gateway.on_control(async move {
+            let grant = Grant::Code { code: &code, verifier: &verifier, redirect_uri: &redirect_uri };
+            sessions.endpoint().ask(grant).await
+        });
+        asked.await?.map_err(|failure| match failure {
+            Failure::InvalidGrant => Reject::LoginRefused { error: Quoted::from("invalid_grant"), description: None },
+            Failure::Refused { why, .. } => {
+                Reject::LoginRefused { error: Quoted::from(why.as_str()), description: None }
+            }
+            Failure::Unavailable { why, help } => Reject::LoginUnavailable { why, help },
+        })
+    }
+
+    /// Who logged in.
+    async fn who(&self, attempt: &Attempt, granted: &Granted) -> Result<Login, Reject> {
+        let invalid = |why: String| Reject::LoginIdTokenInvalid { why };
+        let text = granted.id_token.as_deref().ok_or_else(|| invalid("there is none".to_owned()))?;
+        let signed = self.verified(text).await.map_err(|reject| {
+            let why = reject.cause();
+            if matches!(reject, Reject::KeysUnavailable { .. }) {
+                return Reject::LoginUnavailable { why, help: NO_KEYS };
+            }
+            invalid(why)
+        })?;
+        let expected = Expected {
+            issuer: &self.party.signer,
+            client_id: &self.own.client.id,
+            nonce: &attempt.nonce(),
+            access_token: &granted.access_token.text,
+        };
+        let now = NumericDate::from(self.gateway.shared.clock().wall());
+        let subject = id_token::judge(&signed, &expected, now)?.to_owned();
+        let claims = &signed.contents().claims;
+        Ok(Login {
+            issuer: claims.issuer().map(str::to_owned).unwrap_or_default(),
+            subject,
+            sid: claims.get("sid").and_then(|sid| sid.as_str()).map(str::to_owned),
+            claims: told(claims, &self.own.claims),
+        })
+    }
+
+    /// A token of the issuer for us, its signature verified.
+    pub(super) async fn verified(&self, text: &str) -> Result<SignedClaims, Reject> {
+        self.gateway.in_force.rules().size(text)?;
+        let jwt = UnverifiedJwt::parse(text)?;
+        jwt.contents().extensions()?;
+        self.gateway.in_force.keys().verify((self.issuer(), &self.party.signer), jwt).await
+    }
+
+    /// A session that the browser had is over: nothing of it goes on under the new login.
+    async fn replaces(&self, before: Found<'_>) {
+        let Found::One(value) = before else { return };
+        // Where the store fails now it ends by its age; its cookie is gone in any case.
+        if let Ok(Some(live)) = self.party.sessions.peek(value).await {
+            let _ = self.party.sessions.end(&live).await;
+        }
+    }
+}
+
+/// The chosen claims that are there.
+fn told(claims: &Claims, chosen: &[String]) -> Map<String, Value> {
+    chosen.iter().filter_map(|name| Some((name.clone(), claims.get(name)?.into()))).collect()
+}
+
+const NO_KEYS: &str = "see that the issuer's key set can be reached; nobody can log in until then";

@@ -1,0 +1,167 @@
+//! Cookies as they stand in a request's head and in ours (RFC 6265bis): which value a name has, ours out of what goes
+//! upstream, and how ours are set.
+//!
+//! 1. A name that stands twice has no value: a browser sends the cookies of a wider path or an older page beside ours, and
+//!    which of the two somebody planted cannot be seen.
+//! 2. Names are compared byte by byte. Nothing is decoded, and a value that is no text is none of ours.
+//! 3. Ours are for this host alone, within TLS alone, and out of reach for scripts.
+
+use std::time::Duration;
+
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+
+/// When a browser sends a cookie with requests that pages of other sites cause (RFC 6265bis section 5.6.7). `strict` is
+/// none of them: a browser that comes back from its issuer would not send it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// Only when the user goes to our pages.
+    Lax,
+    /// With each request.
+    None,
+}
+
+impl SameSite {
+    /// The word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lax => "lax",
+            Self::None => "none",
+        }
+    }
+
+    /// The value of the attribute.
+    fn attribute(self) -> &'static str {
+        match self {
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
+}
+
+/// What stands under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// Nothing.
+    Nothing,
+    /// One value.
+    One(&'a str),
+    /// Several values, or one that is no text.
+    Unclear,
+}
+
+/// The value of the cookie of that name.
+pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
+    let mut values = pairs(headers).filter(|(own, _)| *own == name.as_bytes()).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (None, _) => Found::Nothing,
+        (Some(value), None) => std::str::from_utf8(value).map_or(Found::Unclear, Found::One),
+        (Some(_), Some(_)) => Found::Unclear,
+    }
+}
+
+/// Takes the cookies of these names out, and leaves every other byte as it was.
+pub fn cut(headers: &mut HeaderMap, names: &[String]) {
+    let is_ours = |pair: &[u8]| names.iter().any(|name| named(pair).0 == name.as_bytes());
+    if !headers.get_all(COOKIE).iter().any(|field| split(field).any(is_ours)) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|field| {
+            let pairs: Vec<&[u8]> = split(field).filter(|pair| !is_ours(pair)).collect();
+            // A part of a value is a value again; the fallback only keeps this function total.
+            HeaderValue::from_bytes(pairs.join(b";".as_slice()).trim_ascii()).ok().filter(|rest| !rest.is_empty())
+        })
+        .collect();
+    headers.remove(COOKIE);
+    for field in kept {
+        headers.append(COOKIE, field);
+    }
+}
+
+/// The field that has a browser keep a cookie for `life`.
+pub fn set(name: &str, value: &str, same_site: SameSite, life: Duration) -> Option<HeaderValue> {
+    let attributes =
+        format!("Path=/; Max-Age={}; Secure; HttpOnly; SameSite={}", life.as_secs(), same_site.attribute());
+    let mut field = HeaderValue::try_from(format!("{name}={value}; {attributes}")).ok()?;
+    field.set_sensitive(true);
+    Some(field)
+}
+
+/// The field that has a browser forget a cookie. It takes none of a `__Host-` name that lacks what all of them have.
+pub fn unset(name: &str, same_site: SameSite) -> Option<HeaderValue> {
+    set(name, "", same_site, Duration::ZERO)
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(split).map(named)
+}
+
+fn split(field: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    field.as_bytes().split(|byte| *byte == b';')
+}
+
+/// Name and value; a pair without `=` is a value without a name (RFC 6265bis section 5.6).
+fn named(pair: &[u8]) -> (&[u8], &[u8]) {
+    match pair.iter().position(|byte| *byte == b'=') {
+        Some(at) => (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()),
+        None => (b"", pair.trim_ascii()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields<'a> = &'a [&'a [u8]];
+
+    fn headers(fields: Fields<'_>) -> HeaderMap {
+        fields.iter().map(|field| (COOKIE, HeaderValue::from_bytes(field).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_name_has_one_value_or_none() {
+        let cases: &[(Fields<'_>, Found<'_>)] = &[
+            (&[], Found::Nothing),
+            (&[b"a=1; b=2"], Found::Nothing),
+            (&[b"a=1; s=x; b=2"], Found::One("x")),
+            (&[b"a=1", b" s = x "], Found::One("x")),
+            (&[b"s=a=b"], Found::One("a=b")),
+            (&[b"s="], Found::One("")),
+            (&[b"s=x; s=x"], Found::Unclear),
+            (&[b"s=x", b"s=y"], Found::Unclear),
+            (&[b"s=\xff"], Found::Unclear),
+            (&[b"S=x; ss=x; s"], Found::Nothing),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(find(&headers(fields), "s"), *expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_ours_are_cut() {
+        let names = ["s".to_owned(), "s-login".to_owned()];
+        let cases: &[(Fields<'_>, Fields<'_>)] = &[
+            (&[b"a=1; b=2"], &[b"a=1; b=2"]),
+            (&[b"s=x"], &[]),
+            (&[b"s=x; a=1; s-login=y; b=\xff"], &[b"a=1; b=\xff"]),
+            (&[b"a=1;s=x;b=2"], &[b"a=1;b=2"]),
+            (&[b"s=x; s=y", b"a=1"], &[b"a=1"]),
+            (&[b"ss=1; S=2; s"], &[b"ss=1; S=2; s"]),
+        ];
+        for (fields, expected) in cases {
+            let mut found = headers(fields);
+            cut(&mut found, &names);
+            assert_eq!(found, headers(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn ours_are_for_this_host_within_tls_and_not_for_scripts() {
+        let field = set("__Host-s", "x", SameSite::Lax, Duration::from_secs(60)).unwrap();
+        assert_eq!(field, "__Host-s=x; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=Lax");
+        let field = unset("__Host-s", SameSite::None).unwrap();
+        assert_eq!(field, "__Host-s=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=None");
+    }
+}

@@ -1,0 +1,111 @@
+//! The issuer ends a login by the back channel.
+
+use serde_json::{Value, json};
+
+use super::{SCRIPT, World};
+use crate::harness::client::{Answer, Client};
+use crate::harness::mint::Key;
+use crate::harness::world::merged;
+
+impl World {
+    fn logout_claims(&self, id: &str) -> Value {
+        json!({
+            "iss": self.around.issuer.url(),
+            "aud": "web",
+            "iat": self.around.now(),
+            "exp": self.around.now() + 120,
+            "jti": id,
+            "sid": "sid-ada",
+            "sub": "ada",
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        })
+    }
+
+    fn logout_token(&self, id: &str, changes: &Value) -> String {
+        let header = json!({ "alg": "RS256", "kid": "key-1", "typ": "logout+jwt" });
+        self.around.key.sign(&header, &merged(self.logout_claims(id), changes))
+    }
+
+    async fn told(&self, form: &str) -> Answer {
+        let mut client = Client::connect(self.around.gateway.address()).await;
+        client
+            .ask(format!(
+                "POST /auth/backchannel-logout HTTP/1.1\r\nhost: app.example.com\r\n\
+                 content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+                form.len()
+            ))
+            .await
+    }
+}
+
+#[tokio::test]
+async fn a_logout_token_ends_every_session_of_its_login() {
+    let world = World::start().await;
+    let (one, other) = (world.logged_in().await, world.logged_in().await);
+    let answer = world.told(&format!("logout_token={}", world.logout_token("1", &json!({})))).await;
+    assert_eq!((answer.status, answer.text(), answer.header("cache-control")), (200, "", Some("no-store")));
+    for browser in [&one, &other] {
+        assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.code(), "session_expired");
+    }
+
+    let browser = world.logged_in().await;
+    let by_subject = world.logout_token("2", &json!({ "sid": null }));
+    assert_eq!(world.told(&format!("logout_token={by_subject}")).await.status, 200);
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.code(), "session_expired");
+}
+
+#[tokio::test]
+async fn what_is_no_logout_token_ends_nothing() {
+    let world = World::start().await;
+    let browser = world.logged_in().await;
+    let now = world.around.now();
+    let with = |changes: Value| format!("logout_token={}", world.logout_token("x", &changes));
+    let typed = |typ: &str| {
+        let header = json!({ "alg": "RS256", "kid": "key-1", "typ": typ });
+        format!("logout_token={}", world.around.key.sign(&header, &world.logout_claims("x")))
+    };
+    let forged = Key::rsa("forged").sign(&json!({ "alg": "RS256", "kid": "key-1" }), &world.logout_claims("x"));
+    for (what, form) in [
+        ("nothing", String::new()),
+        ("another field", "token=x".to_owned()),
+        ("no token", "logout_token=x".to_owned()),
+        ("two", format!("{}&logout_token=x", with(json!({})))),
+        ("a forged one", format!("logout_token={forged}")),
+        ("an ID token", format!("logout_token={}", world.id_token_but("n", &json!({})))),
+        ("an access token", format!("logout_token={}", world.around.token())),
+        ("a typ of its own", typed("at+jwt")),
+        ("another issuer", with(json!({ "iss": "https://evil.example" }))),
+        ("another audience", with(json!({ "aud": "other" }))),
+        ("no events", with(json!({ "events": null }))),
+        ("another event", with(json!({ "events": { "other": {} } }))),
+        (
+            "an event that is no object",
+            with(json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": true } })),
+        ),
+        ("a nonce", with(json!({ "nonce": "n" }))),
+        ("no jti", with(json!({ "jti": null }))),
+        ("no iat", with(json!({ "iat": null }))),
+        ("an old one", with(json!({ "iat": now - 630, "exp": null }))),
+        ("an expired one", with(json!({ "exp": now - 30 }))),
+        ("of nobody", with(json!({ "sid": null, "sub": null }))),
+        ("of an unknown login", with(json!({ "sid": "another" }))),
+        ("of an unknown subject", with(json!({ "jti": "y", "sid": null, "sub": "bob" }))),
+        ("an endless form", format!("logout_token={}", "a".repeat(70_000))),
+    ] {
+        let answer = world.told(&form).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "logout_token_invalid"), "{what}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+    }
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_logout_token_counts_once() {
+    let world = World::start().await;
+    let _before = world.logged_in().await;
+    let form = format!("logout_token={}", world.logout_token("1", &json!({})));
+    assert_eq!(world.told(&form).await.status, 200);
+    let browser = world.logged_in().await;
+    assert_eq!(world.told(&form).await.code(), "logout_token_invalid");
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+}

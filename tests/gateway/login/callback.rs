@@ -1,0 +1,231 @@
+//! The way back: the issuer's answer, its code and its ID token, of which each must fit.
+
+use serde_json::{Value, json};
+
+use super::{COOKIE, World, set_cookies, signed_by_secret};
+use crate::harness::introspection::Reply;
+use crate::harness::issuer::{Answer as IssuerAnswer, Document};
+use crate::harness::mint::{Key, base64};
+use crate::harness::tokens::Tokens;
+use crate::harness::world::merged;
+
+/// Half of the hash of a text, as `at_hash` has it.
+fn half_hash(text: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    base64(&hash.as_ref()[..16])
+}
+
+#[tokio::test]
+async fn a_login_makes_a_session_that_tells_who_it_is_and_no_token() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    let begun = world.begun(&mut browser, "/orders/7").await;
+    let answer = world.comes_back(&mut browser, &begun, &world.granted("ada", &begun.nonce)).await;
+    assert_eq!((answer.status, answer.header("location"), answer.text()), (302, Some("/orders/7"), ""));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let cookies = set_cookies(&answer);
+    let attributes = "; Path=/; Max-Age=604800; Secure; HttpOnly; SameSite=Lax";
+    let session = cookies.iter().find(|field| field.starts_with("__Host-session=")).unwrap();
+    assert!(session.ends_with(attributes), "{session}");
+    assert!(cookies.contains(&"__Host-session-login=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"));
+    assert_eq!(world.events("created"), 1.0);
+
+    let answer = browser.get("/auth/session", super::SCRIPT).await;
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    let expected = json!({
+        "authenticated": true, "subject": "ada", "name": "Ada", "email": "ada@example.com", "expires_in": 43_200,
+        "logout_url": "/auth/logout",
+    });
+    assert_eq!((answer.status, told), (200, expected));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(set_cookies(&answer).is_empty());
+}
+
+#[tokio::test]
+async fn each_part_of_the_id_token_must_fit() {
+    let world = World::start().await;
+    let (now, access_token) = (world.around.now(), world.around.token());
+    let another = Key::rsa("another");
+    let claims = |nonce: &str, changes: &Value| merged(world.id_claims(nonce), changes);
+    let rsa = |changes: Value| move |world: &World, nonce: &str| json!(world.id_token_but(nonce, &changes));
+    type Make = Box<dyn Fn(&World, &str) -> Value>;
+    let good: Vec<(&str, Make)> = vec![
+        ("as it is", Box::new(rsa(json!({})))),
+        ("several audiences and azp", Box::new(rsa(json!({ "aud": ["web", "other"], "azp": "web" })))),
+        ("one audience in a list", Box::new(rsa(json!({ "aud": ["web"] })))),
+        ("at_hash", Box::new(rsa(json!({ "at_hash": half_hash(&access_token) })))),
+        ("within the leeway", Box::new(rsa(json!({ "exp": now - 29, "iat": now + 30 })))),
+    ];
+    let bad: Vec<(&str, Make)> = vec![
+        ("none", Box::new(|_, _| Value::Null)),
+        ("no token", Box::new(|_, _| json!("a.b.c"))),
+        ("another issuer", Box::new(rsa(json!({ "iss": "https://evil.example/" })))),
+        ("no issuer", Box::new(rsa(json!({ "iss": null })))),
+        ("another audience", Box::new(rsa(json!({ "aud": "other" })))),
+        ("no audience", Box::new(rsa(json!({ "aud": null })))),
+        ("several audiences without azp", Box::new(rsa(json!({ "aud": ["web", "other"] })))),
+        ("another azp", Box::new(rsa(json!({ "azp": "other" })))),
+        ("another nonce", Box::new(rsa(json!({ "nonce": "another" })))),
+        ("no nonce", Box::new(rsa(json!({ "nonce": null })))),
+        ("a nonce that is no string", Box::new(rsa(json!({ "nonce": 1 })))),
+        ("another at_hash", Box::new(rsa(json!({ "at_hash": half_hash("another") })))),
+        ("expired", Box::new(rsa(json!({ "exp": now - 30 })))),
+        ("no exp", Box::new(rsa(json!({ "exp": null })))),
+        ("no iat", Box::new(rsa(json!({ "iat": null })))),
+        ("from the future", Box::new(rsa(json!({ "iat": now + 31 })))),
+        ("no subject", Box::new(rsa(json!({ "sub": null })))),
+        ("an empty subject", Box::new(rsa(json!({ "sub": "" })))),
+        ("a refresh token", Box::new(rsa(json!({ "typ": "Refresh" })))),
+        (
+            "another key",
+            Box::new({
+                let claims = claims("NONCE", &json!({}));
+                move |_: &World, nonce: &str| {
+                    let claims = merged(claims.clone(), &json!({ "nonce": nonce }));
+                    json!(another.sign(&json!({ "alg": "RS256", "kid": "key-1" }), &claims))
+                }
+            }),
+        ),
+        (
+            "unsigned",
+            Box::new({
+                let claims = claims("NONCE", &json!({}));
+                move |_: &World, nonce: &str| {
+                    let claims = merged(claims.clone(), &json!({ "nonce": nonce }));
+                    json!(format!("{}.{}.", base64(b"{\"alg\":\"none\"}"), base64(claims.to_string().as_bytes())))
+                }
+            }),
+        ),
+        (
+            "another algorithm",
+            Box::new(|world, nonce| {
+                json!(world.around.key.sign(&json!({ "alg": "RS512", "kid": "key-1" }), &world.id_claims(nonce)))
+            }),
+        ),
+        ("keyed with the client secret", Box::new(|world, nonce| json!(signed_by_secret(&world.id_claims(nonce))))),
+        (
+            "an access token",
+            Box::new(|world, nonce| {
+                let claims = merged(world.id_claims(nonce), &json!({ "scope": "read", "client_id": "web" }));
+                json!(world.around.key.sign(&json!({ "alg": "RS256", "kid": "key-1", "typ": "at+jwt" }), &claims))
+            }),
+        ),
+    ];
+    for (what, make) in good {
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        let granted = merged(world.granted("ada", &begun.nonce), &json!({ "id_token": make(&world, &begun.nonce) }));
+        let answer = world.comes_back(&mut browser, &begun, &granted).await;
+        assert_eq!(answer.status, 302, "{what}: {}", answer.text());
+    }
+    let created = world.events("created");
+    for (what, make) in bad {
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        let granted = merged(world.granted("ada", &begun.nonce), &json!({ "id_token": make(&world, &begun.nonce) }));
+        let answer = world.comes_back(&mut browser, &begun, &granted).await;
+        assert_eq!(answer.status, 403, "{what}");
+        assert!(answer.text().contains("login_id_token_invalid"), "{what}: {}", answer.text());
+        assert!(!browser.cookies.contains_key(COOKIE), "{what}");
+    }
+    assert_eq!(world.events("created"), created);
+}
+
+#[tokio::test]
+async fn an_id_token_can_be_keyed_with_the_client_secret() {
+    let world = World::configured("id_token_algorithms = [\"HS256\"]", "").await;
+    let mut browser = world.browser();
+    let begun = world.begun(&mut browser, "/").await;
+    let keyed = json!({ "id_token": signed_by_secret(&world.id_claims(&begun.nonce)) });
+    let granted = merged(world.granted("ada", &begun.nonce), &keyed);
+    assert_eq!(world.comes_back(&mut browser, &begun, &granted).await.status, 302);
+
+    let begun = world.begun(&mut browser, "/").await;
+    let answer = world.comes_back(&mut browser, &begun, &world.granted("ada", &begun.nonce)).await;
+    assert_eq!(answer.status, 403, "one with a public key is none of those");
+}
+
+#[tokio::test]
+async fn the_issuers_own_words_are_shown_and_do_nothing() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    let begun = world.begun(&mut browser, "/").await;
+    let target = format!(
+        "/auth/callback?error=access_denied&error_description=%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27%26&state={}",
+        begun.state
+    );
+    let answer = browser.get(&target, super::NAVIGATES).await;
+    assert_eq!((answer.status, answer.header("content-type")), (403, Some("text/html; charset=utf-8")));
+    let page = answer.text();
+    assert!(page.contains("access_denied") && page.contains("login_refused"), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !page.contains("<script"), "{page}");
+    assert!(page.contains("href=\"/auth/login\""));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(policy.ends_with("base-uri 'none'; form-action 'none'; frame-ancestors 'none'"), "{policy}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    assert!(world.tokens.asked().is_empty());
+    // It is over: the same answer belongs to nothing any more.
+    assert_eq!(browser.get(&target, &[]).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_code_that_is_refused_and_an_issuer_that_does_not_answer_are_told_apart() {
+    let mut world = World::start().await;
+    for (status, error, expected, code) in [
+        (400, "invalid_grant", 403, "login_refused"),
+        (401, "invalid_client", 403, "login_refused"),
+        (500, "server_error", 503, "login_unavailable"),
+    ] {
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        world.tokens.otherwise(Reply::status(
+            status,
+            "Content-Type: application/json\r\n",
+            &json!({ "error": error }).to_string(),
+        ));
+        let answer = browser.get(&format!("/auth/callback?code=c&state={}", begun.state), &[]).await;
+        assert_eq!(answer.status, expected, "{error}");
+        assert!(answer.text().contains(code), "{error}: {}", answer.text());
+        world.tokens.mended();
+    }
+    let mut browser = world.browser();
+    let begun = world.begun(&mut browser, "/").await;
+    world.tokens.down().await;
+    let answer = browser.get(&format!("/auth/callback?code=c&state={}", begun.state), &[]).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert!(answer.text().contains("login_unavailable"));
+}
+
+#[tokio::test]
+async fn an_issuer_that_announces_its_name_must_say_it() {
+    let tokens = Tokens::start().await;
+    let mut world = World::with(tokens, "", "", "").await;
+    let url = world.around.issuer.url();
+    let document = |announced: bool| {
+        json!({
+            "issuer": url,
+            "jwks_uri": format!("{url}/keys"),
+            "authorization_endpoint": format!("{url}/authorize"),
+            "token_endpoint": world.tokens.url(),
+            "authorization_response_iss_parameter_supported": announced,
+        })
+    };
+    world.around.issuer.answer(Document::Discovery, IssuerAnswer::json(&document(true)));
+    let name =
+        |name: &str| format!("&iss={}", url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
+    let (right, slash, wrong) = (name(&url), name(&format!("{url}/")), name("https://evil.example"));
+    for (given, expected) in [(right.as_str(), 302), (&slash, 400), (&wrong, 400), ("", 400)] {
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        world.tokens.know_code("the-code", world.granted("ada", &begun.nonce));
+        let asked = world.tokens.asked().len();
+        let answer = browser.get(&format!("/auth/callback?code=the-code&state={}{given}", begun.state), &[]).await;
+        assert_eq!(answer.status, expected, "{given:?}: {}", answer.text());
+        assert_eq!(world.tokens.asked().len() - asked, usize::from(expected == 302), "{given:?}");
+    }
+    // What was learned stands on while the issuer is down.
+    world.around.issuer.down().await;
+    assert_eq!(world.browser().get("/auth/login", &[]).await.status, 302);
+}
