@@ -91,6 +91,13 @@ fn promises(costs: &[Cost]) -> bool {
     let same_memory = (short.bytes, short.blocks) == (long.bytes, long.blocks);
     let lines = [
         (short.nanoseconds <= 2000.0, format!("a proven token in {:.2} us, at most 2", short.nanoseconds / 1000.0)),
+        (
+            of(Case::Session).nanoseconds - short.nanoseconds <= 3000.0,
+            format!(
+                "a session's cookie in {:.2} us more than its token as Bearer, at most 3",
+                (of(Case::Session).nanoseconds - short.nanoseconds) / 1000.0
+            ),
+        ),
         (same_memory, format!("{} and {} bytes allocated for a short and a long one", short.bytes, long.bytes)),
         (
             by_time(fresh, library) <= 1.2 && by_count(fresh, library) <= 1.2,

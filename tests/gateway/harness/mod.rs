@@ -13,6 +13,7 @@ pub mod introspection;
 pub mod issuer;
 pub mod log;
 pub mod mint;
+pub mod redis;
 pub mod replica;
 pub mod tls;
 pub mod tokens;

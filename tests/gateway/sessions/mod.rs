@@ -3,6 +3,7 @@
 mod cookies;
 mod refresh;
 mod replicas;
+mod shared_store;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
