@@ -6,7 +6,8 @@
 //! 2. `iss`, where it is there, is byte for byte one of the issuer's.
 //! 3. No claim marks the token as of another kind, by the rules that hold for claims of a JWT. `token_use`, where it is
 //!    there, is an access token's word. `token_type` is `Bearer`, `DPoP` or an access token's word; where it is missing the
-//!    token is taken only by `allow_untyped`. What the dialect asks of answers holds.
+//!    token is taken only by `allow_untyped`. What the dialect asks of answers holds, and nothing is there that a
+//!    `discriminator` denies or forbids.
 //! 4. `exp` (where it is there), `nbf` and `iat` fit the time.
 //! 5. It is not bound to a key.
 //!
@@ -138,7 +139,8 @@ fn other_kind(claims: &Claims, issuer: &Issuer) -> Option<(TokenKind, Evidence)>
             let marks = dialect.answer.as_ref()?;
             (!kind::holds(marks, None, claims)).then_some((TokenKind::Unknown, Evidence::Unmarked))
         }
-        Recognition::Own(_) => None,
+        // An answer need not have what marks a JWT as an access token; but what the operator said that none has counts.
+        Recognition::Own(access) => kind::denies(access, claims).then_some((TokenKind::Unknown, Evidence::Denied)),
     }
 }
 

@@ -81,6 +81,8 @@ pub enum Evidence {
     Untyped,
     /// Its issuer's answer about it lacks what that issuer's access tokens have.
     Unmarked,
+    /// Its issuer's answer about it has what the discriminator denies or forbids.
+    Denied,
     /// Nothing shows what it is.
     Nothing,
 }
@@ -101,6 +103,7 @@ impl fmt::Display for Evidence {
             Self::ClientsAsAudience => f.write_str("it has no scopes, and its audience is the application's own id"),
             Self::Untyped => f.write_str("the issuer's answer about it has no `token_type`"),
             Self::Unmarked => f.write_str("the issuer's answer about it lacks the marks of its access tokens"),
+            Self::Denied => f.write_str("the issuer's answer about it has what the discriminator denies or forbids"),
             Self::Nothing => f.write_str("it has no mark of an access token"),
         }
     }
@@ -284,6 +287,17 @@ pub(super) fn holds(marks: &Discriminator, header: Option<&Header>, claims: &Cla
     marked
         && marks.require.iter().all(|group| group.iter().any(|claim| claims.get(claim).is_some_and(says_something)))
         && !marks.forbid.iter().any(|claim| claims.has(claim))
+}
+
+/// Whether an answer about a token has what the operator said that no access token has.
+pub(super) fn denies(access: &AccessIf, claims: &Claims) -> bool {
+    match access {
+        AccessIf::Marks(Discriminator { mark, forbid, .. }) => {
+            mark.as_ref().is_some_and(|mark| mark.value_in(None, claims, &mark.deny))
+                || forbid.iter().any(|claim| claims.has(claim))
+        }
+        AccessIf::AtJwt | AccessIf::Evidence { .. } | AccessIf::Never => false,
+    }
 }
 
 /// Present, and neither null nor empty.

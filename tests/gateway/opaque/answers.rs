@@ -97,6 +97,22 @@ async fn what_a_dialect_asks_of_answers_holds() {
     }
 }
 
+/// Introspection may leave out what marks a JWT, but what the operator said that no access token has is believed of it.
+#[tokio::test]
+async fn what_a_discriminator_denies_is_refused_in_answers_too() {
+    let own = r#"discriminator = { claim = "use", access = ["api"], deny = ["web"], forbid = ["nonce"] }"#;
+    for (case, changes, expected) in [
+        ("unmarked", json!({}), (200, "")),
+        ("marked", json!({ "use": "api" }), (200, "")),
+        ("denied", json!({ "use": "web" }), (401, "token_kind_unknown")),
+        ("forbidden", json!({ "nonce": "n" }), (401, "token_kind_unknown")),
+    ] {
+        let world = World::configured(own, "").await;
+        world.knows_but(&changes);
+        world.comes_to(expected, case).await;
+    }
+}
+
 #[tokio::test]
 async fn one_answer_is_judged_again_by_each_route() {
     let world = World::start().await;
