@@ -42,6 +42,8 @@ pub struct Provider {
     pub lifetimes: Lifetimes,
     /// Whether the authorization response names the issuer (RFC 9207).
     pub announces_issuer: bool,
+    /// Whether the ID token of a refresh bears the login's nonce (OpenID Connect Core section 12.2 lets both be).
+    pub repeats_nonce: bool,
     /// Whether introspection answers for JWTs too.
     pub introspects_jwt: bool,
     /// A scope of the opaque access token; none where no opaque token can be asked about.
@@ -123,6 +125,8 @@ pub struct Faults {
     pub scope: Option<Fault>,
     /// An audience that there is not.
     pub audience: Option<Fault>,
+    /// The client, at introspection; where this is missing, as elsewhere.
+    pub introspection: Option<Fault>,
 }
 
 /// An error (RFC 6749 section 5.2).

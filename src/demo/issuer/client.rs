@@ -9,10 +9,11 @@ use url::form_urlencoded::parse;
 
 use super::Desk;
 use super::answer::{self, Form};
+use crate::demo::provider::Fault;
 
 impl Desk {
-    /// The error, where the client is not the one that this issuer knows.
-    pub(super) fn stranger(&self, headers: &HeaderMap, form: &Form) -> Option<Response<Full<Bytes>>> {
+    /// That error, where the client is not the one that this issuer knows.
+    pub(super) fn stranger(&self, headers: &HeaderMap, form: &Form, fault: &Fault) -> Option<Response<Full<Bytes>>> {
         let header = headers.get(header::AUTHORIZATION);
         let (method, shown) = match header {
             Some(value) => ("client_secret_basic", value.to_str().ok().and_then(basic)),
@@ -26,7 +27,7 @@ impl Desk {
         if taken && shown.is_some_and(known) {
             return None;
         }
-        Some(answer::fault(&self.provider.faults.client, &self.name, header.is_some()))
+        Some(answer::fault(fault, &self.name, header.is_some()))
     }
 }
 

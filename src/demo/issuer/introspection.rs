@@ -12,12 +12,11 @@ use crate::demo::provider::Fault;
 impl Desk {
     /// What is known of a token.
     pub(super) fn introspect(&self, headers: &HeaderMap, form: &Form) -> Response<Full<Bytes>> {
-        if let Some(fault) = self.stranger(headers, form) {
+        let faults = &self.provider.faults;
+        if let Some(fault) = self.stranger(headers, form, faults.introspection.as_ref().unwrap_or(&faults.client)) {
             return fault;
         }
-        let Some(token) = form.get("token") else {
-            return answer::fault(&self.provider.faults.request, &self.name, false);
-        };
+        let Some(token) = form.get("token") else { return answer::fault(&faults.request, &self.name, false) };
         if !self.provider.introspects_jwt && token.split('.').count() == 3 {
             return answer::fault(&unsupported(), &self.name, false);
         }
@@ -34,12 +33,11 @@ impl Desk {
 
     /// Ends a token. One that is unknown has ended already.
     pub(super) fn revoke(&self, headers: &HeaderMap, form: &Form) -> Response<Full<Bytes>> {
-        if let Some(fault) = self.stranger(headers, form) {
+        let faults = &self.provider.faults;
+        if let Some(fault) = self.stranger(headers, form, &faults.client) {
             return fault;
         }
-        let Some(token) = form.get("token") else {
-            return answer::fault(&self.provider.faults.request, &self.name, false);
-        };
+        let Some(token) = form.get("token") else { return answer::fault(&faults.request, &self.name, false) };
         self.memory().revoke(token);
         answer::good(&json!({}))
     }

@@ -23,7 +23,7 @@ pub(super) struct Redeemed<'a> {
 impl Desk {
     /// Answers a grant.
     pub(super) fn token(&self, headers: &HeaderMap, form: &Form) -> Response<Full<Bytes>> {
-        if let Some(fault) = self.stranger(headers, form) {
+        if let Some(fault) = self.stranger(headers, form, &self.provider.faults.client) {
             return fault;
         }
         let faults = &self.provider.faults;
@@ -43,6 +43,7 @@ impl Desk {
                 let renewed = self.memory().renew(text, self.provider.rotation, self.now());
                 let Some(renewal) = renewed else { return fault(&faults.refresh) };
                 let mut login = renewal.login;
+                login.nonce = login.nonce.filter(|_| self.provider.repeats_nonce);
                 // Fewer scopes may be asked for, not more (RFC 6749 section 6).
                 let asked = form.scopes();
                 if !asked.is_empty() {

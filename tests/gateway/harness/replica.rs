@@ -9,9 +9,9 @@ use bearward::policy::grant::Granted;
 use bearward::policy::reject::Reject;
 use bearward::policy::seal::KeyRing;
 use bearward::policy::session::{Login, Sealer, Terms};
-use bearward::remote::clock::Clock;
+use bearward::remote::clock::{Clock, Hands};
 use bearward::remote::http::{Client, PlainHttp};
-use bearward::remote::store::Store;
+use bearward::remote::store::{MemoryStore, Store};
 use bearward::remote::token_endpoint::{Source, TokenEndpoint};
 use bearward::telemetry::Telemetry;
 use bearward::telemetry::access::{Refused, Settings};
@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::guarded::claims;
 use super::tokens::Tokens;
 
 /// The usual key.
@@ -61,27 +62,34 @@ impl Replica {
 
     /// The same whose renewals run on another runtime.
     pub fn on(control: &Handle, tokens: &Tokens, store: &Arc<dyn Store>, clock: &Clock, ring: KeyRing) -> Self {
+        let authentication = Authentication::Basic(Secret::new(b"secret".to_vec()));
+        let source = source(&tokens.url(), &tokens.revocation_url(), "web", authentication);
+        Self::of(control, source, TERMS, store, clock, ring)
+    }
+
+    /// Sessions of whoever issues tokens there, with the usual key. They end only with what the issuer grants.
+    pub fn at(source: Source, store: &Arc<dyn Store>, clock: &Clock) -> Self {
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let terms = Terms { idle_timeout: year, lifetime: year, ..TERMS };
+        Self::of(&Handle::current(), source, terms, store, clock, KeyRing::new(KEY, []))
+    }
+
+    fn of(
+        control: &Handle,
+        source: Source,
+        terms: Terms,
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        ring: KeyRing,
+    ) -> Self {
         let metrics = Metrics::new(&[]).unwrap();
         let telemetry = Arc::new(Telemetry { metrics, access: None, log: None });
         let lines = Settings { format: Format::Json, sample: 1.0, refused: Refused::All };
         let ledger = Ledger::open(&telemetry, &Labels { sessions: &["web"], ..Labels::default() }, lines);
-        let url = |text: String| Endpoint::At(Url::parse(&text).unwrap());
-        let source = Source {
-            issuer: "https://issuer.example.com".to_owned(),
-            token: url(tokens.url()),
-            revocation: Some(url(tokens.revocation_url())),
-            client: OauthClient {
-                id: "web".to_owned(),
-                authentication: Authentication::Basic(Secret::new(b"secret".to_vec())),
-            },
-            timeout: TIMEOUT,
-            authorities: None,
-            plain_http: PlainHttp::Loopback,
-        };
         let plan = Plan {
             name: "web".to_owned(),
             sealer: Sealer { ring, cookie: "__Host-session".to_owned(), origin: "https://app.example.com".to_owned() },
-            terms: TERMS,
+            terms,
             endpoint: TokenEndpoint::new(source, &Client::new(clock.clone()).unwrap(), clock),
             store: Arc::clone(store),
         };
@@ -92,8 +100,13 @@ impl Replica {
 
     /// A new session of this login, and its cookie.
     pub async fn login(&self, tokens: &Tokens, name: &str) -> String {
-        let granted = Granted::parse(tokens.login(name).to_string().as_bytes(), self.clock.wall()).unwrap();
-        self.sessions.create(login(name), granted).await.unwrap()
+        self.logged_in(login(name), &tokens.login(name)).await
+    }
+
+    /// A new session of what a token endpoint answered, and its cookie.
+    pub async fn logged_in(&self, login: Login, answer: &Value) -> String {
+        let granted = Granted::parse(answer.to_string().as_bytes(), self.clock.wall()).unwrap();
+        self.sessions.create(login, granted).await.unwrap()
     }
 
     /// The access token that goes upstream with a request of that cookie, or the code of its refusal.
@@ -120,6 +133,54 @@ impl Replica {
         let text = self.telemetry.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+/// A session of what a token endpoint answered, whose access token ends three times and is renewed there each time.
+pub struct Kept {
+    pub replica: Replica,
+    pub cookie: String,
+}
+
+impl Kept {
+    /// `hands` move the session's time, by the `expires_in` of the answer.
+    pub async fn fresh(source: Source, clock: &Clock, hands: &Hands, answer: &Value) -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock));
+        let replica = Replica::at(source, &store, clock);
+        let id = claims(answer["id_token"].as_str().unwrap());
+        let member = |name: &str| id[name].as_str().map(str::to_owned);
+        let login = Login {
+            issuer: member("iss").unwrap(),
+            subject: member("sub").unwrap(),
+            sid: member("sid"),
+            claims: Map::new(),
+        };
+        let cookie = replica.logged_in(login, answer).await;
+        let mut former = replica.access(&cookie).await.unwrap();
+        // Some servers tell a second less than they grant.
+        let life = Duration::from_secs(answer["expires_in"].as_u64().unwrap() + 1);
+        for _ in 0..3 {
+            hands.advance(life);
+            let renewed = replica.access(&cookie).await.unwrap_or_else(|code| panic!("{id}: {code}"));
+            assert_ne!(renewed, former, "{id}");
+            former = renewed;
+        }
+        assert_eq!(replica.refreshes("success"), 3, "{id}");
+        Self { replica, cookie }
+    }
+}
+
+/// Where tokens are refreshed and revoked, and by which client.
+pub fn source(token: &str, revocation: &str, client: &str, authentication: Authentication) -> Source {
+    let url = |text: &str| Endpoint::At(Url::parse(text).unwrap());
+    Source {
+        issuer: "https://issuer.example.com".to_owned(),
+        token: url(token),
+        revocation: Some(url(revocation)),
+        client: OauthClient { id: client.to_owned(), authentication },
+        timeout: TIMEOUT,
+        authorities: None,
+        plain_http: PlainHttp::Loopback,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Browser sessions: what a cookie opens, when a session ends, and how its access token is kept fresh.
 
 mod cookies;
+mod providers;
 mod refresh;
 mod replicas;
-mod shared_store;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
