@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test has no public surface")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panic, its helpers too")]
 
+mod proofs;
 mod source;
 
 use std::fs;

@@ -6,7 +6,7 @@ mod own;
 use bearward::policy::dialect::DIALECTS;
 use bearward::policy::reject::Code;
 
-use self::corpus::{Lab, Mode, Sample, samples};
+use self::corpus::{Lab, Mode, OpaqueSample, Sample, opaque_samples, samples};
 use crate::harness::client::Answer;
 
 const ALLOW: &str = "allow";
@@ -90,6 +90,27 @@ const DECISIONS: &[(&str, [&str; 3])] = &[
     ("github-actions", [UNKNOWN, UNKNOWN, ALLOW]),
 ];
 
+/// What each opaque sample gets, by what its issuer answers about it.
+const OPAQUE_DECISIONS: &[(&str, &str)] = &[
+    ("am-opaque-access", ALLOW),
+    ("am-opaque-refresh", REFRESH),
+    ("am-opaque-foreign-client", "token_inactive"),
+    ("genauth-opaque-refresh", UNKNOWN),
+    ("genauth-opaque-access", ALLOW),
+    ("genauth-inactive", "token_inactive"),
+    // These cannot be asked about.
+    ("auth0-opaque-access", "token_malformed"),
+    ("auth0-opaque-jwe", "token_malformed"),
+    ("okta-refresh", UNKNOWN),
+    // It has the form of a JWT: nobody is asked about it, though its issuer would call it active.
+    ("okta-idtoken-introspected", "token_malformed"),
+    ("google-access", "token_malformed"),
+    ("hydra-opaque-access", ALLOW),
+    ("hydra-opaque-refresh", REFRESH),
+    ("oidcp-opaque-access", ALLOW),
+    ("oidcp-opaque-refresh", UNKNOWN),
+];
+
 /// `allow`, or the code of a refusal whose status is that code's.
 fn decision(answer: &Answer) -> String {
     if answer.status == 200 {
@@ -135,6 +156,21 @@ async fn every_sample_gets_its_decision_in_every_mode() {
         assert_eq!(seen, passed, "{mode:?}: the API saw what was allowed, and nothing else");
     }
     assert!(surprises.is_empty(), "{surprises:#?}");
+}
+
+/// The table names every opaque sample once, and decides as the corpus demands.
+#[tokio::test]
+async fn every_opaque_sample_gets_its_decision() {
+    let samples = opaque_samples();
+    let named: Vec<&str> = OPAQUE_DECISIONS.iter().map(|(id, _)| *id).collect();
+    assert_eq!(named, samples.iter().map(|sample| sample.id.as_str()).collect::<Vec<_>>());
+    for (sample, (id, expected)) in samples.iter().zip(OPAQUE_DECISIONS) {
+        let OpaqueSample { kind, expect, .. } = sample;
+        let wanted = if *expected == ALLOW { "allow" } else { "deny" };
+        assert_eq!(expect["introspection"], wanted, "{id}");
+        assert!(*expected != ALLOW || kind == "access", "{id}");
+        assert_eq!(decision(&sample.ask().await), *expected, "{id}");
+    }
 }
 
 /// The samples that are ID, refresh or logout tokens.

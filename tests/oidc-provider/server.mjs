@@ -1,10 +1,15 @@
 // A certified OpenID provider on loopback, for the suite in tests/gateway/oidc_provider: it issues real tokens by its own
-// rules. It prints one line of JSON with its address when it serves, and ends when its standard input does.
+// rules. It prints one line of JSON with its address when it serves, and ends when its standard input does. A line on
+// standard input makes it sign with new keys, the former ones still published; it answers with a line of its own.
+//
+// Arguments: the port, 0 for a free one; and a file that keeps its keys over a restart.
 
 import { Console } from 'node:console';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
 
 import Provider from 'oidc-provider';
 
@@ -30,12 +35,23 @@ function key(kid, alg, type, options) {
   return { ...privateKey.export({ format: 'jwk' }), kid, alg, use: 'sig' };
 }
 
-const keys = [
-  key('rs', 'RS256', 'rsa', { modulusLength: 2048 }),
-  key('ps', 'PS256', 'rsa', { modulusLength: 2048 }),
-  key('es', 'ES256', 'ec', { namedCurve: 'P-256' }),
-  key('ed', 'EdDSA', 'ed25519', {}),
-];
+// The first one of an algorithm signs.
+function newKeys(generation) {
+  return [
+    key(`rs-${generation}`, 'RS256', 'rsa', { modulusLength: 2048 }),
+    key(`ps-${generation}`, 'PS256', 'rsa', { modulusLength: 2048 }),
+    key(`es-${generation}`, 'ES256', 'ec', { namedCurve: 'P-256' }),
+    key(`ed-${generation}`, 'EdDSA', 'ed25519', {}),
+  ];
+}
+
+const [port, keyFile] = process.argv.slice(2);
+let keys = keyFile && existsSync(keyFile) ? JSON.parse(readFileSync(keyFile)) : newKeys(0);
+
+function keep() {
+  if (keyFile) writeFileSync(keyFile, JSON.stringify(keys), { mode: 0o600 });
+}
+keep();
 
 const clients = [
   {
@@ -66,11 +82,11 @@ const clients = [
 ];
 
 const server = createServer();
-server.listen(0, '127.0.0.1');
+server.listen(Number(port ?? 0), '127.0.0.1');
 await once(server, 'listening');
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
-const provider = new Provider(issuer, {
+const configuration = {
   clients,
   clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
   cookies: { keys: ['signs the cookies of this one run'] },
@@ -97,10 +113,22 @@ const provider = new Provider(issuer, {
     claims: () => ({ sub, name: 'Ada', email: 'ada@example.com', email_verified: true }),
   }),
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
-  jwks: { keys },
   scopes: ['openid', 'offline_access', ...scopes],
-});
+};
 
-server.on('request', provider.callback());
-process.stdin.on('end', () => process.exit(0)).resume();
+// Codes and tokens are remembered outside of the provider: they outlive it.
+function serve() {
+  return new Provider(issuer, { ...configuration, jwks: { keys } }).callback();
+}
+
+let answer = serve();
+server.on('request', (request, response) => answer(request, response));
+createInterface({ input: process.stdin })
+  .on('line', () => {
+    keys = [...newKeys(keys.length), ...keys];
+    keep();
+    answer = serve();
+    process.stdout.write('rotated\n');
+  })
+  .on('close', () => process.exit(0));
 process.stdout.write(`${JSON.stringify({ issuer })}\n`);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Client};
 use crate::harness::gateway::Served;
+use crate::harness::introspection::{Introspection, Reply};
 use crate::harness::mint::{Key, jwk_set, sign_hmac};
 use crate::harness::upstream::Upstream;
 
@@ -69,6 +70,60 @@ pub fn samples() -> Vec<Sample> {
     let all: Vec<Value> = serde_json::from_str(include_str!("../../data/token-corpus.json")).unwrap();
     let jwts = all.into_iter().filter(|sample| sample["format"] == "jwt");
     jwts.map(|sample| serde_json::from_value(sample).unwrap()).collect()
+}
+
+/// An opaque token, and what its issuer answers about it.
+#[derive(Debug, Deserialize)]
+pub struct OpaqueSample {
+    pub id: String,
+    pub kind: String,
+    pub token: String,
+    pub introspection: Option<Value>,
+    pub config: Setup,
+    pub expect: Value,
+}
+
+/// Every sample that is opaque.
+pub fn opaque_samples() -> Vec<OpaqueSample> {
+    let all: Vec<Value> = serde_json::from_str(include_str!("../../data/token-corpus.json")).unwrap();
+    let opaque = all.into_iter().filter(|sample| sample["format"] == "opaque");
+    opaque.map(|sample| serde_json::from_value(sample).unwrap()).collect()
+}
+
+impl OpaqueSample {
+    /// Sends it through a gateway whose issuer answers so, at the dialect of its product.
+    pub async fn ask(&self) -> Answer {
+        let (upstream, endpoint) = (Upstream::start().await, Introspection::start().await);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let Setup { issuer, audience, client_ids, preset, .. } = &self.config;
+        let dialect = if preset == "forgerock-am" { "forgerock" } else { preset };
+        let mut section = format!("[issuers.main]\nissuer = \"{issuer}\"\ndialect = \"{dialect}\"\n");
+        section.push_str("jwks = { uri = \"http://127.0.0.1:1/\" }\nrequired_for_ready = false\n");
+        if let Some(answer) = &self.introspection {
+            let mut answer = answer.clone();
+            set_times(&mut answer, i64::try_from(now).unwrap());
+            endpoint.know(&self.token, Reply::json(&answer));
+            let url = endpoint.url();
+            section.push_str(&format!(
+                "[issuers.main.introspection]\nendpoint = \"{url}\"\nclient_id = \"gateway\"\nauth_method = \"none\"\n"
+            ));
+        }
+        let policy = if self.config.audience_optional || audience.is_empty() {
+            format!("client_ids = {client_ids:?}")
+        } else {
+            format!("audience = {audience:?}")
+        };
+        let gateway = Served::start(&format!(
+            "{section}\n[[routes]]\npath = \"/*\"\nupstream = \"{}\"\npolicy = {{ {policy} }}\n",
+            upstream.url()
+        ));
+        let mut client = Client::connect(gateway.address()).await;
+        let token = &self.token;
+        let answer =
+            client.ask(format!("GET / HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+        assert_eq!(upstream.requests().len(), usize::from(answer.status == 200), "{}", self.id);
+        answer
+    }
 }
 
 impl Sample {

@@ -4,15 +4,19 @@
 
 mod opaque;
 mod provider;
+mod rotation;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bearward::config::Authentication;
+use bearward::remote::clock::Clock;
 use serde_json::json;
 
 use self::provider::{Provider, text};
 use crate::harness::binary::Binary;
 use crate::harness::client::{Answer, Client};
 use crate::harness::mint::Key;
+use crate::harness::replica::{Kept, source};
 use crate::harness::upstream::Upstream;
 
 const API: &str = "https://es256.api.example";
@@ -149,6 +153,15 @@ async fn whatever_else_a_real_provider_issues_is_refused_by_its_name() {
         let tail = token.rsplit('.').next().unwrap();
         assert!(!written.contains(tail) && !metrics.contains(tail), "a token was written");
     }
+}
+
+#[tokio::test]
+async fn a_session_at_a_real_provider_is_kept_fresh() {
+    let Some(provider) = Provider::start() else { return };
+    let login = provider.log_in(Some(API), "openid offline_access read:orders").await;
+    let (clock, hands) = Clock::manual(SystemTime::now());
+    let [token, revocation] = ["/token", "/token/revocation"].map(|path| format!("{}{path}", provider.issuer));
+    Kept::fresh(source(&token, &revocation, "web", Authentication::None), &clock, &hands, &login).await;
 }
 
 /// A DPoP proof for the token endpoint (RFC 9449 section 4.2).

@@ -1,8 +1,10 @@
 //! The provider as a process, and the flows by which a client gets tokens from it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -18,15 +20,21 @@ const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 /// The provider, serving. Dropped, it is gone.
 pub struct Provider {
     process: Child,
+    output: Mutex<BufReader<ChildStdout>>,
     pub issuer: String,
 }
 
 impl Provider {
     /// Starts the provider, or tells aloud why it cannot be had. In CI it must be there.
     pub fn start() -> Option<Self> {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), None)
+    }
+
+    /// The same at this address, with the keys of this file, which is made where there is none.
+    pub fn start_at(address: SocketAddr, keys: Option<&Path>) -> Option<Self> {
         let home = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oidc-provider");
         let result = if home.join("node_modules/oidc-provider").is_dir() {
-            Self::spawn(&home)
+            Self::spawn(&home, address, keys)
         } else {
             Err("its packages are not installed; `tests/run` does that".to_owned())
         };
@@ -42,9 +50,11 @@ impl Provider {
         }
     }
 
-    fn spawn(home: &Path) -> Result<Self, String> {
+    fn spawn(home: &Path, address: SocketAddr, keys: Option<&Path>) -> Result<Self, String> {
         let mut process = Command::new("node")
             .arg("server.mjs")
+            .arg(address.port().to_string())
+            .args(keys)
             .current_dir(home)
             // It ends when this pipe does, so it outlives no test, however that ends.
             .stdin(Stdio::piped())
@@ -52,11 +62,18 @@ impl Provider {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("`node` does not start: {error}"))?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).map_err(|error| error.to_string())?;
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let line = said(&mut output);
         let ready: Value = serde_json::from_str(&line)
             .map_err(|_| "it ended before it served; see `node tests/oidc-provider/server.mjs`".to_owned())?;
-        Ok(Self { process, issuer: ready["issuer"].as_str().unwrap().to_owned() })
+        Ok(Self { process, output: Mutex::new(output), issuer: ready["issuer"].as_str().unwrap().to_owned() })
+    }
+
+    /// Signs with new keys from now on; the former ones stay in the key set.
+    pub fn rotate_keys(&self) {
+        let mut input = self.process.stdin.as_ref().unwrap();
+        input.write_all(b"rotate\n").unwrap();
+        assert_eq!(said(&mut self.output.lock().unwrap()), "rotated\n");
     }
 
     /// An access token for `api` by the client credentials grant (RFC 6749 section 4.4).
@@ -161,6 +178,13 @@ impl Drop for Provider {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The next line that the provider writes.
+fn said(output: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line
 }
 
 /// A member of a token response.
