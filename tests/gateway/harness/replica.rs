@@ -136,7 +136,7 @@ impl Replica {
     }
 }
 
-/// A session of what a token endpoint answered, whose access token ends three times and is renewed there each time.
+/// A session of what a token endpoint answered, whose access token is renewed there three times before it ends.
 pub struct Kept {
     pub replica: Replica,
     pub cookie: String,
@@ -156,16 +156,19 @@ impl Kept {
             claims: Map::new(),
         };
         let cookie = replica.logged_in(login, answer).await;
-        let mut former = replica.access(&cookie).await.unwrap();
-        // Some servers tell a second less than they grant.
-        let life = Duration::from_secs(answer["expires_in"].as_u64().unwrap() + 1);
+        let step = Duration::from_secs(answer["expires_in"].as_u64().unwrap()) / 100;
         for _ in 0..3 {
-            hands.advance(life);
-            let renewed = replica.access(&cookie).await.unwrap_or_else(|code| panic!("{id}: {code}"));
-            assert_ne!(renewed, former, "{id}");
-            former = renewed;
+            let former = replica.access(&cookie).await.unwrap();
+            let mut steps = 0..101;
+            // By small steps: a server that runs has a clock of its own, which stays behind, so that what it grants ends
+            // early here.
+            while replica.access(&cookie).await.unwrap_or_else(|code| panic!("{id}: {code}")) == former {
+                assert!(steps.next().is_some(), "{id}: it is not renewed");
+                hands.advance(step);
+                replica.renewals.idle().await;
+            }
         }
-        assert_eq!(replica.refreshes("success"), 3, "{id}");
+        assert!(replica.refreshes("success") >= 3, "{id}");
         Self { replica, cookie }
     }
 }
