@@ -66,7 +66,7 @@ impl Families {
         Ok(Self {
             requests: add.counters(
                 "bearward_requests_total",
-                "Requests that were answered, by the gateway or by the upstream, or whose client left before (none).",
+                "Requests that ended: the gateway or the upstream answered, or the client left before (none).",
                 &["route", "method", "status", "by"],
             )?,
             request_duration: add.histograms(
