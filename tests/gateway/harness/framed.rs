@@ -34,9 +34,23 @@ pub struct Framed {
     accepting: JoinHandle<()>,
 }
 
+/// What becomes of the connection after something was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    GoesOn,
+    Closes,
+    /// By a reset, which may overtake what was written.
+    Resets,
+}
+
 impl Framed {
     /// An upstream that writes, at each frame that comes, the bytes that `script` says; none: it closes.
     pub async fn start(script: impl Fn(&Came) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self::ending(move |came| script(came).map_or((Vec::new(), Then::Closes), |bytes| (bytes, Then::GoesOn))).await
+    }
+
+    /// The same, whose `script` also says what becomes of the connection then.
+    pub async fn ending(script: impl Fn(&Came) -> (Vec<u8>, Then) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let came = watch::Sender::new(Vec::new());
@@ -96,7 +110,7 @@ async fn serve(
     mut stream: TcpStream,
     connection: usize,
     came: &watch::Sender<Vec<Came>>,
-    script: &(dyn Fn(&Came) -> Option<Vec<u8>> + Send + Sync),
+    script: &(dyn Fn(&Came) -> (Vec<u8>, Then) + Send + Sync),
 ) {
     let mut preface = [0; 24];
     if stream.read_exact(&mut preface).await.is_err() || stream.write_all(&settings(&[])).await.is_err() {
@@ -118,11 +132,23 @@ async fn serve(
             }
             _ => continue,
         };
-        let said = script(&one);
+        let (bytes, then) = script(&one);
         came.send_modify(|came| came.push(one));
-        match said {
-            Some(bytes) if stream.write_all(&bytes).await.is_ok() => {}
-            Some(_) | None => return,
+        if stream.write_all(&bytes).await.is_err() {
+            return;
+        }
+        match then {
+            Then::GoesOn => {}
+            Then::Closes => {
+                // Closed over unread bytes, the socket would be reset.
+                let _ = stream.shutdown().await;
+                while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
+                return;
+            }
+            Then::Resets => {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                return;
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! An upstream that cuts, stalls, lies and talks on: never a wrong body, never another request's answer.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{errors, gateway, rounds};
 use crate::harness::client::Client;
+use crate::harness::framed::{self, Came, Framed, Then};
 use crate::harness::gateway::Served;
 use crate::harness::upstream::{Reply, Upstream};
 
@@ -12,6 +14,24 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-which: this
 
 fn whole(mark: char) -> String {
     format!("{HEAD}{}", mark.to_string().repeat(60))
+}
+
+/// That a client sees what it was sent of an answer that was cut off, and neither more nor something else; whether it saw some.
+/// `sent`: how much of the body, where the whole head was. A reset may overtake what was sent before it.
+fn is_seen_cut(text: &str, sent: Option<usize>, reset: bool, case: &str) -> bool {
+    if sent.is_some() && text.is_empty() {
+        // The end was there before our head had left.
+        return false;
+    }
+    let (head, body) = text.split_once("\r\n\r\n").expect(case);
+    let Some(sent) = sent.filter(|_| !(reset && head.starts_with("HTTP/1.1 502 "))) else {
+        assert!(head.starts_with("HTTP/1.1 502 "), "{case}: {text}");
+        assert!(body.contains("upstream_unreachable") || body.contains("upstream_malformed"), "{case}: {text}");
+        return false;
+    };
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 60"), "{case}: {text}");
+    assert!(body.len() <= sent && body.bytes().all(|byte| byte == b'a'), "{case}: {text}");
+    true
 }
 
 /// The next request on the same gateway gets its own answer.
@@ -39,29 +59,59 @@ async fn an_answer_cut_at_any_byte_is_never_taken_for_another() {
             let text = String::from_utf8(client.message().await).unwrap();
             sent += 1;
             assert_eq!(upstream.count(), sent, "{case}: sent once");
-            if cut >= HEAD.len() && text.is_empty() {
-                // The end was there before our head had left: the client sees no answer.
-                next_is_sound(&upstream, &gateway, &case).await;
-                sent += 1;
-                continue;
-            }
-            let (head, body) = text.split_once("\r\n\r\n").expect(&case);
-            // A reset overtakes the bytes before it.
-            if reset && head.starts_with("HTTP/1.1 502 ") {
-                assert!(body.contains("upstream_unreachable") || body.contains("upstream_malformed"), "{case}: {text}");
-            } else if cut < HEAD.len() {
+            in_body += usize::from(is_seen_cut(&text, cut.checked_sub(HEAD.len()), reset, &case));
+            if !reset && cut < HEAD.len() {
                 let code = if cut == 0 { "upstream_unreachable" } else { "upstream_malformed" };
-                assert!(head.starts_with("HTTP/1.1 502 ") && body.contains(code), "{case}: {text}");
-            } else {
-                assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-length: 60"), "{case}: {text}");
-                assert!(body.len() <= cut - HEAD.len() && body.bytes().all(|byte| byte == b'a'), "{case}: {text}");
-                in_body += 1;
+                assert!(text.contains(code), "{case}: {text}");
             }
             next_is_sound(&upstream, &gateway, &case).await;
             sent += 1;
         }
     }
     assert!(in_body >= 20, "{in_body}");
+}
+
+#[tokio::test]
+async fn an_answer_of_http2_cut_at_any_byte_is_never_taken_for_another() {
+    // Where the next answer is cut, and how; none: nowhere.
+    let next: Arc<Mutex<Option<(usize, Then)>>> = Arc::default();
+    let cutting = Arc::clone(&next);
+    let fields = [(":status", "200"), ("content-length", "60")];
+    let upstream = Framed::ending(move |came| match came {
+        Came::Head { stream, whole: true, .. } => {
+            let cut = cutting.lock().unwrap().take();
+            let mark = if cut.is_some() { "a" } else { "n" };
+            let frames = (1..=20).map(|frame| framed::data(*stream, mark.repeat(3).as_bytes(), frame == 20));
+            let answer =
+                std::iter::once(framed::head(*stream, &fields, false)).chain(frames).collect::<Vec<_>>().concat();
+            cut.map_or((answer.clone(), Then::GoesOn), |(cut, then)| (answer[..cut].to_vec(), then))
+        }
+        Came::Head { .. } | Came::Data { .. } | Came::Reset { .. } | Came::End { .. } => (Vec::new(), Then::GoesOn),
+    })
+    .await;
+    let gateway = gateway(&upstream.url(), "");
+    let head = framed::head(1, &fields, false).len();
+    let frame = framed::data(1, b"aaa", false).len();
+    // The head, the first frame of the body, and places all over the others.
+    let places: Vec<usize> = (0..head + frame).chain((head + frame..head + 20 * frame).step_by(5)).collect();
+    let (mut sent, mut in_body) = (0, 0);
+    for cut in (0..rounds()).flat_map(|_| places.iter().copied()) {
+        for then in [Then::Closes, Then::Resets] {
+            let case = format!("cut at {cut}, {then:?}");
+            *next.lock().unwrap() = Some((cut, then));
+            let mut client = Client::connect(gateway.address()).await;
+            client.send("POST / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            let text = String::from_utf8(client.message().await).unwrap();
+            sent += 1;
+            assert_eq!(upstream.heads().len(), sent, "{case}: sent once");
+            let body = cut.checked_sub(head).map(|body| body / frame * 3);
+            in_body += usize::from(is_seen_cut(&text, body, then == Then::Resets, &case));
+            let answer = Client::connect(gateway.address()).await.get("/next").await;
+            assert_eq!((answer.status, answer.text()), (200, &*"n".repeat(60)), "{case}");
+            sent += 1;
+        }
+    }
+    assert!(in_body > 0, "the client saw nothing of any body");
 }
 
 #[tokio::test]
