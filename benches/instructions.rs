@@ -93,6 +93,13 @@ fn promises(costs: &[Cost]) -> bool {
     let lines = [
         (short.nanoseconds <= 2000.0, format!("a proven token in {:.2} us, at most 2", short.nanoseconds / 1000.0)),
         (
+            of(Case::Session).nanoseconds - short.nanoseconds <= 3000.0,
+            format!(
+                "a session's cookie in {:.2} us more than its token as Bearer, at most 3",
+                (of(Case::Session).nanoseconds - short.nanoseconds) / 1000.0
+            ),
+        ),
+        (
             by_time(opaque, short) <= 1.2 && by_count(opaque, short) <= 1.2,
             format!(
                 "an opaque token that was answered before in {:.2} of a proven one by time and {:.2} by instructions, at most 1.2",

@@ -25,6 +25,7 @@ use bearward::gateway::{Claimed, Gateways, Shared, authenticate};
 use bearward::policy::claims::NumericDate;
 use bearward::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
 use bearward::policy::forwarded::Hop;
+use bearward::policy::grant::Granted;
 use bearward::policy::headers::{Onward, towards_client, towards_upstream};
 use bearward::policy::issuer::IssuerId;
 use bearward::policy::jwk::JwkSet;
@@ -35,13 +36,15 @@ use bearward::policy::principal::Principal;
 use bearward::policy::reject::Reject;
 use bearward::policy::request::{HeadLimits, RequestView};
 use bearward::policy::route::{Route, RouteTable};
+use bearward::policy::session::Login;
+use bearward::policy::site::SiteId;
 use bearward::policy::trace::{RequestId, Trace};
 use bearward::remote::clock::{Clock, Hands};
 use bearward::server::assembly::metrics;
 use bearward::telemetry::Telemetry;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -53,6 +56,8 @@ use crate::mint::{self, Family, Key};
 pub enum Case {
     /// The whole decision, from the head to the permit, on a token of about so many bytes that was proven before.
     Proven(usize),
+    /// The whole decision on a session's cookie, whose token is the short one of those that were proven before.
+    Session,
     /// The whole decision on an opaque token, what its issuer said of it being remembered.
     Opaque,
     /// The decision on a token that was never seen: form, kind, algorithm, time, key, signature, proof, policy.
@@ -75,6 +80,7 @@ impl Case {
     pub const ALL: &[Self] = &[
         Self::Proven(700),
         Self::Proven(7000),
+        Self::Session,
         Self::Opaque,
         Self::Fresh("RS256"),
         Self::Floor("RS256"),
@@ -119,6 +125,7 @@ impl Case {
         let read = |name: String| fs::read_to_string(directory.join(name)).unwrap();
         match self {
             Self::Proven(bytes) => proven(directory, &read(format!("proven-{bytes}"))),
+            Self::Session => session(directory, &read("proven-700".to_owned())),
             Self::Opaque => opaque(directory),
             Self::Fresh(algorithm) => fresh(directory, algorithm, read(algorithm.to_owned())),
             Self::Floor(algorithm) => floor(algorithm, &read(format!("{algorithm}.keys")), &read(algorithm.to_owned())),
@@ -137,6 +144,7 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Proven(bytes) => write!(f, "proven token of {bytes} bytes"),
+            Self::Session => f.write_str("session of a proven token"),
             Self::Opaque => f.write_str("opaque token, answered before"),
             Self::Fresh(algorithm) => write!(f, "fresh {algorithm} token"),
             Self::Floor(algorithm) => write!(f, "{algorithm} check alone, aws-lc-rs"),
@@ -198,6 +206,14 @@ fn configuration(algorithm: &str) -> String {
         "HS256" => "hmac_secret = { file = \"secret\" }".to_owned(),
         _ => format!("jwks = {{ file = \"{algorithm}.keys\" }}"),
     };
+    // Where there are public keys, by which ID tokens could be checked.
+    let session = match algorithm {
+        "HS256" => "",
+        _ => {
+            "session = \"web\"\n[sessions.web]\nissuer = \"main\"\norigin = \"https://api.example.com\"\n\
+              client_id = \"web\"\nclient_secret = { file = \"secret\" }\nscopes = [\"openid\"]"
+        }
+    };
     format!(
         r#"
 [issuers.main]
@@ -208,6 +224,7 @@ algorithms = ["{algorithm}"]
 path = "/orders/{{id}}"
 upstream = "http://127.0.0.1:1"
 policy = {{ audience = ["{AUDIENCE}"], scopes = ["read:orders"] }}
+{session}
 "#
     )
 }
@@ -233,6 +250,10 @@ struct Asked {
 
 impl Asked {
     fn new(path: &str, token: &str) -> Self {
+        Self::showing(path, ("authorization", format!("Bearer {token}")))
+    }
+
+    fn showing(path: &str, credential: (&'static str, String)) -> Self {
         let fields = [
             ("host", "api.example.com".to_owned()),
             ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".to_owned()),
@@ -241,7 +262,7 @@ impl Asked {
             ("accept-encoding", "gzip, deflate, br".to_owned()),
             ("referer", "https://app.example.com/".to_owned()),
             ("connection", "keep-alive".to_owned()),
-            ("authorization", format!("Bearer {token}")),
+            credential,
         ];
         let fields = fields
             .into_iter()
@@ -328,6 +349,21 @@ fn opaque(directory: &Path) -> Box<dyn FnMut()> {
 fn proven(directory: &Path, token: &str) -> Box<dyn FnMut()> {
     let started = Started::new(directory);
     let asked = Asked::new("/orders/7", token);
+    started.decide(&asked).unwrap();
+    Box::new(move || started.decide(black_box(&asked)).unwrap())
+}
+
+fn session(directory: &Path, token: &str) -> Box<dyn FnMut()> {
+    let started = Started::new(directory);
+    let in_force = started.gateways.in_force();
+    let granted =
+        json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600, "refresh_token": "refresh" });
+    let now = started.gateways.shared().clock().wall();
+    let granted = Granted::parse(granted.to_string().as_bytes(), now).unwrap();
+    let login = Login { issuer: ISSUER.to_owned(), subject: "subject".to_owned(), sid: None, claims: Map::new() };
+    let created = in_force.sessions(SiteId(0)).unwrap().create(login, granted);
+    let cookie = created.now_or_never().unwrap().unwrap();
+    let asked = Asked::showing("/orders/7", ("cookie", format!("__Host-session={cookie}")));
     started.decide(&asked).unwrap();
     Box::new(move || started.decide(black_box(&asked)).unwrap())
 }

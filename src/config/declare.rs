@@ -96,6 +96,8 @@ pub(super) trait Read: Sized {
     const EXPECTED: &'static str;
     /// The options inside, where it is a table of them.
     const OPTIONS: &'static [Opt] = &[];
+    /// Whether it is a secret, or a list of them: no report repeats what stands in its place.
+    const HIDDEN: bool = false;
 
     /// The shape of its values, as JSON Schema says it.
     fn schema() -> Schema;
@@ -172,7 +174,10 @@ impl<'v, 'i> Entries<'v, 'i> {
 
 /// Whether what stands under such a key may be a secret, known to us or not.
 pub(super) fn names_a_secret(key: &str) -> bool {
-    ["secret", "password", "private"].iter().any(|hint| key.to_lowercase().contains(hint))
+    let key = key.to_lowercase();
+    let is_about_one = ["_bytes", "_file"].iter().any(|end| key.ends_with(end));
+    let hints = ["secret", "pass", "private", "token", "bearer", "credential", "key"];
+    !is_about_one && hints.iter().any(|hint| key.contains(hint))
 }
 
 /// Reports a value of another type than the option's.

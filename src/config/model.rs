@@ -249,6 +249,14 @@ pub enum Authentication {
 }
 
 impl Authentication {
+    /// The secret that is shared with the issuer, where there is one.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Basic(secret) | Self::Post(secret) => Some(secret),
+            Self::PrivateKey(_) | Self::None => None,
+        }
+    }
+
     /// The value of `auth_method`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -38,14 +38,18 @@ impl Broken {
     }
 }
 
-/// What stands behind the `=` of a broken line whose key names a secret.
+/// What stands behind the first `=` of a broken line whose key names a secret, to the line's end: of a line that cannot be
+/// read nobody knows where a value ends.
 fn secret_on_line(source: &str, at: usize) -> Option<Span> {
     let bytes = source.as_bytes();
     let at = at.min(bytes.len());
     let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| at + newline);
-    let (key, _) = source.get(start..end)?.split_once('=')?;
-    names_a_secret(key).then(|| start + key.len() + 1..end)
+    let line = source.get(start..end)?;
+    let key_before =
+        |at: usize| line[..at].trim_end().rsplit([' ', '\t', ',', '{', '[', '.']).next().unwrap_or_default();
+    let (equals, _) = line.match_indices('=').find(|(at, _)| names_a_secret(key_before(*at)))?;
+    Some(start + equals + 1..end)
 }
 
 fn help(message: &str) -> &'static str {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::relying_party::RelyingParty;
+use super::sessions::Sessions;
 use super::shared::Shared;
 use crate::config::{Config, Issuer, KeySource as ConfiguredSource, LogFormat, LogLevel, RefusalLog};
 use crate::policy::Rules;
@@ -101,6 +102,11 @@ impl InForce {
     /// What an issuer is asked about opaque tokens by.
     pub(super) fn introspector(&self, id: IssuerId) -> Option<&Introspector> {
         self.introspectors.get(id.0)?.as_ref()
+    }
+
+    /// The browser sessions of a site.
+    pub fn sessions(&self, id: SiteId) -> Option<&Arc<Sessions>> {
+        self.relying_party(id).map(|party| &party.sessions)
     }
 
     /// Us, as the relying party of a session.

@@ -155,7 +155,12 @@ impl Sessions {
                 if let Some(marked) = marked
                     && self.clock.now() < begun.after(MARGIN / 2)
                 {
-                    let asked = self.plan.endpoint.ask(Grant::Refresh(&refresh_token)).await;
+                    let asked = tokio::select! {
+                        // First: who was stopped for so long shows nothing any more that others may have exchanged since.
+                        biased;
+                        () = self.clock.sleep_until(begun.after(self.span())) => Err(Self::late()),
+                        asked = self.plan.endpoint.ask(Grant::Refresh(&refresh_token)) => asked,
+                    };
                     if let Some(renewal) = self.settle(marked, &refresh_token, asked, unsure).await? {
                         return Ok(renewal);
                     }
@@ -201,18 +206,7 @@ impl Sessions {
                 // The refresh token may be a new one all the same.
                 Ok(renewed) if renewed.access_token.is_spent(now) => renewed.with_attempt(Attempt::Failed { at: now }),
                 Ok(renewed) => renewed,
-                Err(why) => {
-                    self.count_refresh(RefreshResult::Refused);
-                    tracing::error!(
-                        session = self.name(),
-                        why,
-                        "what the issuer grants is another's: the session is ended"
-                    );
-                    match self.over(&live, SessionEvent::Refused).await {
-                        Ok(ended) => return ended,
-                        Err(_) => continue,
-                    }
-                }
+                Err(why) => return self.disown(&live, why).await,
             };
             let stood = match self.replace(&live, renewed).await {
                 Ok(Some(renewed)) => {
@@ -244,6 +238,14 @@ impl Sessions {
         }
     }
 
+    /// Ends a session for which the issuer grants what is another's.
+    async fn disown(&self, live: &Live, why: &'static str) -> Renewal {
+        self.count_refresh(RefreshResult::Refused);
+        tracing::error!(session = self.name(), why, "what the issuer grants is another's: the session is ended");
+        self.remove(live, SessionEvent::Refused).await?;
+        Err(ENDED)
+    }
+
     fn unless_spent(&self, live: Arc<Live>) -> Renewal {
         if live.session.access_token.is_spent(self.clock.wall()) {
             let help = "see which access tokens the issuer grants for refresh tokens, and that the clocks agree";
@@ -259,12 +261,14 @@ impl Sessions {
         shown: &str,
         unsure: bool,
     ) -> Result<Option<Renewal>, StoreFault> {
-        let Some(there) = self.reread(marked).await? else { return Ok(Some(Err(ENDED))) };
-        if there.session.refresh_token.as_deref() != Some(shown) {
-            return Ok(None);
-        }
-        if !self.plan.store.remove(there.name(), there.unchanged()).await? {
-            return Ok(None);
+        loop {
+            let Some(there) = self.reread(marked).await? else { return Ok(Some(Err(ENDED))) };
+            if there.session.refresh_token.as_deref() != Some(shown) {
+                return Ok(None);
+            }
+            if self.plan.store.remove(there.name(), there.unchanged()).await? {
+                break;
+            }
         }
         // Somebody had shown this token before and is not known to have had no answer.
         let (result, event) = if unsure {
@@ -278,10 +282,19 @@ impl Sessions {
     }
 
     /// Notes that a try failed, so that nobody waits for it.
-    async fn rest(&self, marked: &Live) -> Result<(), StoreFault> {
-        let failed = marked.session.with_attempt(Attempt::Failed { at: self.clock.wall() });
-        // Changed by somebody else in the meantime: then what they wrote counts.
-        self.replace(marked, failed).await.map(|_| ())
+    async fn rest(&self, marked: &Arc<Live>) -> Result<(), StoreFault> {
+        let mut live = Arc::clone(marked);
+        loop {
+            let failed = live.session.with_attempt(Attempt::Failed { at: self.clock.wall() });
+            if self.replace(&live, failed).await?.is_some() {
+                return Ok(());
+            }
+            match self.reread(&live).await? {
+                // It was used meanwhile.
+                Some(there) if there.session.attempt == marked.session.attempt => live = there,
+                Some(_) | None => return Ok(()),
+            }
+        }
     }
 
     async fn over(&self, live: &Live, event: SessionEvent) -> Result<Renewal, StoreFault> {
@@ -315,6 +328,10 @@ impl Sessions {
     /// How long an attempt takes at most, to its last write.
     fn span(&self) -> Duration {
         self.plan.endpoint.source().timeout + MARGIN
+    }
+
+    fn late() -> Failure {
+        Failure::Unavailable { why: "the time of the attempt was over before it was made".to_owned(), help: AGAIN }
     }
 
     fn no_issuer(&self, why: &str, help: &'static str) -> Reject {

@@ -54,7 +54,7 @@ impl RelyingParty {
             sealer: Sealer { ring: ring(own, shared)?, cookie: site.cookie.clone(), origin: site.origin.clone() },
             terms: Terms { refresh_before: own.refresh_before, idle_timeout: own.idle_timeout, lifetime: own.lifetime },
             endpoint: TokenEndpoint::new(source, &fetching.client, &fetching.clock),
-            store: shared.store(&config.store)?,
+            store: shared.store(&config.store),
         };
         let sessions = Sessions::new(plan, &fetching.clock, &fetching.handle, shared.telemetry(), shared.renewals());
         Some(Self {

@@ -293,7 +293,7 @@ impl Sessions {
         list("sub", &login.subject).into_iter().chain(by_sid).collect()
     }
 
-    async fn remove(&self, live: &Live, event: SessionEvent) -> Result<(), Reject> {
+    pub(super) async fn remove(&self, live: &Live, event: SessionEvent) -> Result<(), Reject> {
         self.opened.invalidate(live.cookie.value().as_str());
         let removed = self.plan.store.remove(live.name(), Given::Any).await.map_err(|fault| self.unavailable(fault))?;
         if removed {

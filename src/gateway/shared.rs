@@ -1,6 +1,6 @@
 //! What all workers of a gateway share for the life of the process, whichever configuration is in force.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -8,12 +8,12 @@ use tokio::runtime::Handle;
 use super::refresh::Renewals;
 use super::request_body::Pace;
 use super::verified::Verified;
-use crate::config::{self, StoreAddress};
+use crate::config;
 use crate::policy::seal::KeyRing;
 use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::Client;
 use crate::remote::jwks::{Event, Fetching};
-use crate::remote::store::{MemoryStore, Store};
+use crate::remote::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
@@ -28,7 +28,8 @@ pub struct Shared {
     fetching: Fetching,
     verified: Verified,
     renewals: Arc<Renewals>,
-    memory: Arc<MemoryStore>,
+    /// The store in use, and what it was opened by.
+    store: Mutex<Option<(config::Store, Arc<dyn Store>)>>,
     own_key: [u8; KeyRing::KEY],
     telemetry: Arc<Telemetry>,
     refusals: Refusals,
@@ -61,7 +62,7 @@ impl Shared {
         let mut own_key = [0; KeyRing::KEY];
         aws_lc_rs::rand::fill(&mut own_key).map_err(|_| SharedFault("no random bytes".to_owned()))?;
         Ok(Self {
-            memory: Arc::new(MemoryStore::new(&clock)),
+            store: Mutex::default(),
             own_key,
             fetching: Fetching { handle: control.clone(), clock, client, observer: Arc::new(observer) },
             verified: Verified::default(),
@@ -88,11 +89,17 @@ impl Shared {
         &self.renewals
     }
 
-    /// Where sessions are kept.
-    pub(super) fn store(&self, store: &config::Store) -> Option<Arc<dyn Store>> {
-        match store.address {
-            StoreAddress::Memory => Some(Arc::clone(&self.memory) as Arc<dyn Store>),
-            StoreAddress::File(_) | StoreAddress::Redis(_) => None,
+    /// Where sessions are kept: the same store for as long as configurations say the same of it.
+    pub(super) fn store(&self, configured: &config::Store) -> Arc<dyn Store> {
+        // What it guards is whole after every step.
+        let mut kept = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((known, store)) if known == configured => Arc::clone(store),
+            Some(_) | None => {
+                let store = store::open(configured, &self.fetching.clock, &self.fetching.handle);
+                *kept = Some((configured.clone(), Arc::clone(&store)));
+                store
+            }
         }
     }
 

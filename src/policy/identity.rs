@@ -1,6 +1,7 @@
 //! The identity fields by which an upstream is told who calls.
 //!
-//! They tell claims of a proven token, each so that two different values of one type never look alike. Which requests get them, and
+//! They tell claims of a proven token, each so that two different values of one type never look alike (but that an array of
+//! one empty text looks like an empty one). Which requests get them, and
 //! that nobody else's copies survive, is the business of [`headers`](super::headers).
 
 use http::{HeaderName, HeaderValue};

@@ -216,7 +216,8 @@ impl Header {
     }
 }
 
-fn media_type(text: &str) -> Cow<'_, str> {
+/// A media type as `typ` and `cty` are compared: in lower case, without `application/` (RFC 7515 section 4.1.9).
+pub fn media_type(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Cow::Owned(media_type(&text.to_ascii_lowercase()).into_owned());
     }
@@ -326,7 +327,10 @@ impl<'t> UnverifiedJwt<'t> {
             .and_then(|algorithm| keys.iter().find(|key| key.verifies(algorithm, self.input, &self.signature)));
         match key {
             Some(key) => Ok(SignedClaims { contents: self.contents, key: key.thumbprint() }),
-            None => Err(Reject::SignatureInvalid { issuer: issuer.name.clone() }),
+            None => Err(Reject::SignatureInvalid {
+                issuer: issuer.name.clone(),
+                nonce: self.contents.header.get("nonce").is_some(),
+            }),
         }
     }
 }

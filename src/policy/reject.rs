@@ -425,6 +425,8 @@ pub enum Reject {
     SignatureInvalid {
         /// The issuer's configured name.
         issuer: String,
+        /// Whether the header has a `nonce`: then it is a token for Microsoft Graph.
+        nonce: bool,
     },
     /// See [`Code::ClaimsMalformed`].
     ClaimsMalformed {
@@ -723,7 +725,7 @@ impl Reject {
                 Some(kid) => format!("issuer {issuer}: {why}; the token's kid (unverified) is {kid}"),
                 None => format!("issuer {issuer}: {why}; the token has no kid"),
             },
-            Self::SignatureInvalid { issuer } => {
+            Self::SignatureInvalid { issuer, .. } => {
                 format!("the signature does not verify with the key of issuer {issuer} that the token names")
             }
             Self::ClaimsMalformed { claim, problem } => format!("the claim `{claim}` {problem}"),
@@ -824,7 +826,13 @@ impl Reject {
             Self::KeyUnknown { .. } => {
                 "compare the token's kid with the issuer's key set; a forged token names any kid"
             }
-            Self::SignatureInvalid { .. } => "the token was changed or forged, or the issuer uses one kid for two keys",
+            Self::SignatureInvalid { nonce: true, .. } => {
+                "a token whose header has a `nonce` is for Microsoft Graph, and nobody else can check its signature: have the \
+                 client ask for a scope of this API"
+            }
+            Self::SignatureInvalid { nonce: false, .. } => {
+                "the token was changed or forged, or the issuer uses one kid for two keys"
+            }
             Self::ClaimsMalformed { .. } => "let the issuer send this claim in the type its standard gives it",
             Self::WrongKind { evidence: Evidence::Untyped, .. } => {
                 "set `introspection.allow_untyped` if this issuer is known to answer `active` for access tokens alone; \

@@ -5,7 +5,7 @@
 //!    info, and does not lead to this machine's own network.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -17,6 +17,9 @@ use crate::policy::reject::Quoted;
 
 /// How long an address that was learned is used before the document is asked again.
 const LIFE: Duration = Duration::from_secs(300);
+
+/// How long it is used on where it could not be learned again.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why an address could not be learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,13 +153,49 @@ pub struct Learned {
     document: Url,
     issuer: String,
     member: &'static str,
-    kept: Mutex<Option<(Url, Monotonic)>>,
+    kept: Mutex<Option<Kept>>,
+    /// Whose turn it is to learn it for the first time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// An address, and until when nobody asks for it anew.
+#[derive(Debug, Clone)]
+struct Kept {
+    url: Url,
+    until: Monotonic,
 }
 
 impl Learned {
     /// The endpoint in `member` of the issuer's discovery document.
     pub fn new(document: Url, issuer: &str, member: &'static str) -> Self {
-        Self { document, issuer: issuer.to_owned(), member, kept: Mutex::new(None) }
+        Self {
+            document,
+            issuer: issuer.to_owned(),
+            member,
+            kept: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address that is kept, and whether it is this caller's turn to learn it anew.
+    fn known(&self, now: Monotonic) -> Option<(Url, bool)> {
+        let mut kept = self.kept();
+        let kept = kept.as_mut()?;
+        let due = now >= kept.until;
+        if due {
+            // Whoever comes meanwhile goes on with what there is.
+            kept.until = now.after(PAUSE);
+        }
+        Some((kept.url.clone(), due))
+    }
+
+    fn keep(&self, url: Url, now: Monotonic) -> Url {
+        *self.kept() = Some(Kept { url: url.clone(), until: now.after(LIFE) });
+        url
     }
 
     async fn learn(&self, client: &Client, plain: PlainHttp, deadline: Monotonic) -> Result<Url, Fault> {
@@ -182,18 +221,23 @@ impl Endpoint {
             Self::At(url) => return Ok(url.clone()),
             Self::Learned(learned) => learned,
         };
-        let kept = learned.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((url, _)) = kept.as_ref().filter(|(_, at)| clock.now() < at.after(LIFE)) {
-            return Ok(url.clone());
-        }
-        match (learned.learn(client, plain, deadline).await, kept) {
-            (Ok(url), _) => {
-                let now = clock.now();
-                *learned.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((url.clone(), now));
-                Ok(url)
+        let now = clock.now();
+        match learned.known(now) {
+            Some((url, false)) => return Ok(url),
+            Some((url, true)) => {
+                // What it is needed for must have its time, too.
+                let half = now.after(deadline.since(now) / 2);
+                let again = learned.learn(client, plain, half).await;
+                return Ok(again.map_or(url, |url| learned.keep(url, clock.now())));
             }
-            (Err(_), Some((url, _))) => Ok(url),
-            (Err(fault), None) => Err(fault),
+            None => {}
+        }
+        let Ok(_turn) = clock.until(deadline, learned.turn.lock()).await else {
+            return Err(Fault::Fetch(FetchError::Timeout));
+        };
+        match learned.known(now) {
+            Some((url, _)) => Ok(url),
+            None => learned.learn(client, plain, deadline).await.map(|url| learned.keep(url, clock.now())),
         }
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn directory() -> tempfile::TempDir {
     file("old-cookie.key", 0o440, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=");
     file("password", 0o440, "secret\n");
     file("short.key", 0o440, &("k".repeat(31) + "\n"));
+    file("empty.key", 0o440, "\n");
     file("open.key", 0o644, &"k".repeat(64));
     directory
 }

@@ -34,6 +34,7 @@ mod proxy_protocol;
 mod reload;
 mod routing;
 mod sessions;
+mod stores;
 mod tls;
 mod upstreams;
 mod wire;

@@ -13,7 +13,7 @@ use crate::policy;
 use crate::policy::dialect::{AccessIf, Discriminator, Mark, Place, Words};
 use crate::policy::introspection::Trust;
 use crate::policy::issuer::Recognition;
-use crate::policy::jwt::Algorithm;
+use crate::policy::jwt::{Algorithm, media_type};
 
 /// An issuer as the file has it.
 pub(super) type Raw = (At<String>, options::Issuer);
@@ -141,9 +141,21 @@ fn recognition(raw: &options::Issuer, faults: &mut Faults) -> Option<Recognition
 }
 
 fn discriminator(raw: &options::Discriminator, span: &Span, faults: &mut Faults) -> Option<Discriminator> {
-    let words =
-        |list: &Option<Vec<Text>>| -> Words { list.iter().flatten().map(|text| Cow::Owned(text.0.clone())).collect() };
     let (claim, header) = (&raw.claim, &raw.header);
+    let is_type = header.value.as_ref().is_some_and(|header| header.0 == "typ");
+    // As the header's own value is read: a word in another case would never be found.
+    let read = |text: &Text| if is_type { media_type(&text.0).into_owned() } else { text.0.clone() };
+    let words = |list: &Option<Vec<Text>>| -> Words { list.iter().flatten().map(|text| read(text).into()).collect() };
+    let names =
+        |list: &Option<Vec<Text>>| -> Words { list.iter().flatten().map(|text| text.0.clone().into()).collect() };
+    for (name, field) in
+        [("access", &raw.access), ("deny", &raw.deny), ("require", &raw.require), ("forbid", &raw.forbid)]
+    {
+        if field.value.as_ref().is_some_and(Vec::is_empty) {
+            let help = "name what tells the kinds apart, or leave it out";
+            faults.fault(&field.span, format!("`{name}` is empty: it tells no token from another"), help);
+        }
+    }
     if claim.written && header.written {
         let help = "one of them tells the kinds apart; keep that one";
         faults.fault(&header.span, "`header` beside `claim`", help).also(&claim.span, "the claim");
@@ -190,7 +202,7 @@ fn discriminator(raw: &options::Discriminator, span: &Span, faults: &mut Faults)
     Some(Discriminator {
         mark,
         require: raw.require.value.iter().flatten().map(group).collect(),
-        forbid: words(&raw.forbid.value),
+        forbid: names(&raw.forbid.value),
     })
 }
 
@@ -249,10 +261,10 @@ fn warnings(raw: &options::Issuer, faults: &mut Faults) {
         let what = "ID tokens of this issuer open the API: whoever gets one to log in somewhere may call it";
         let help = "only for issuers without access tokens, such as Dex; else leave `accept_id_tokens` out";
         faults.warn(&raw.accept_id_tokens.span, what, help);
-        return;
     }
     let Some(dialect) = raw.dialect.value.filter(|_| !raw.discriminator.written).map(|name| name.0) else { return };
-    if let Some(weakness) = dialect.weakness {
+    let is_met = dialect.access == AccessIf::AtJwt && raw.accept_id_tokens.value == Some(true);
+    if let Some(weakness) = dialect.weakness.filter(|_| !is_met) {
         let help = match dialect.access {
             AccessIf::Never => "trust an issuer of your own, which may log people in with this one",
             AccessIf::AtJwt => "set `accept_id_tokens = true`, and give each of its policies an `audience`",

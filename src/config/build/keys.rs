@@ -175,7 +175,8 @@ fn key_file(path: &Path, span: &Span, faults: &mut Faults) -> Option<KeySource> 
 /// OpenID Connect Discovery 1.0 section 4: the issuer without its final slash, then the well-known path.
 pub(in crate::config) fn discovery(issuer: &str) -> Option<Url> {
     let base = Url::parse(issuer).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    if base.query().is_some() || base.fragment().is_some() || base.host().is_none() {
+    let has_user = !base.username().is_empty() || base.password().is_some();
+    if has_user || base.query().is_some() || base.fragment().is_some() || base.host().is_none() {
         return None;
     }
     Url::parse(&format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))).ok()

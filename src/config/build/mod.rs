@@ -74,6 +74,7 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
     }
     let routes = routes::routes(raw_routes, &around, &mut upstreams, faults);
     let (server, (issuers, signers), (sessions, sites)) = (server?, issuers?, sessions?);
+    secret::no_client_mints(raw_issuers, (&issuers, &signers), &sessions, faults);
     let rules = Rules {
         routes: routes?,
         issuers: signers,

@@ -25,6 +25,7 @@ pub(super) fn policy(
     let trusted = trusted(raw, span, issuers, faults);
     scopes(&raw.scopes, faults);
     scopes(&raw.any_scope, faults);
+    empty(&raw.scopes, "scopes", faults);
     empty(&raw.any_scope, "any_scope", faults);
     empty(&raw.audience, "audience", faults);
     empty(&raw.client_ids, "client_ids", faults);

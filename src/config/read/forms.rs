@@ -37,11 +37,17 @@ macro_rules! strings {
             }
             fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
                 let text = string(value, opt, Self::EXPECTED, faults)?;
-                if text.contains("://") && text.contains('@') || text.contains(PRIVATE_KEY) {
-                    // A URL may hold a password; a key may stand where its file should.
+                let hides = may_hold_a_secret(text);
+                if hides {
                     faults.mask(&value.span());
                 }
-                $parse(text).map_err(|wrong: Wrong| faults.fault(&value.span(), wrong.what, wrong.help)).ok()
+                let untold = |said: String| if hides { said.replace(text, "...") } else { said };
+                let wrong: Wrong = match $parse(text) {
+                    Ok(read) => return Some(read),
+                    Err(wrong) => wrong,
+                };
+                faults.fault(&value.span(), untold(wrong.what), untold(wrong.help));
+                None
             }
         }
     )+ };
@@ -92,6 +98,11 @@ pub(in crate::config) fn name_schema() -> Schema {
 
 /// What a name may be.
 pub(in crate::config) const NAME_HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . - (`none` alone is taken)";
+
+/// A URL may hold a password; a key may stand where its file should.
+fn may_hold_a_secret(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(before, _)| before.contains(':')) || text.contains(PRIVATE_KEY)
+}
 
 /// What the PEM text of a private key of any kind holds (RFC 7468).
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";

@@ -98,6 +98,7 @@ impl Read for Share {
 
 impl<T: Read> Read for At<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const HIDDEN: bool = T::HIDDEN;
     fn schema() -> Schema {
         T::schema()
     }
@@ -110,12 +111,16 @@ impl<T: Read> Read for At<T> {
 impl<T: Read> Read for Vec<T> {
     const EXPECTED: &'static str = "a list";
     const OPTIONS: &'static [Opt] = T::OPTIONS;
+    const HIDDEN: bool = T::HIDDEN;
     fn schema() -> Schema {
         json!({ "type": "array", "items": T::schema() })
     }
 
     fn read(value: &Value<'_>, opt: &Opt, faults: &mut Faults) -> Option<Self> {
         let DeValue::Array(list) = value.get_ref() else {
+            if Self::HIDDEN {
+                faults.mask(&value.span());
+            }
             mismatch(value, opt, Self::EXPECTED, faults);
             return None;
         };

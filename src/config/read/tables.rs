@@ -41,6 +41,7 @@ pub(in crate::config) enum PolicyChoice {
 impl Read for Hidden {
     const EXPECTED: &'static str = "a table that names a file or an environment variable";
     const OPTIONS: &'static [Opt] = Secret::OPTIONS;
+    const HIDDEN: bool = true;
     fn schema() -> Schema {
         let mut schema = Secret::schema();
         schema["minProperties"] = json!(1);

@@ -149,7 +149,11 @@ impl Call {
             .await;
         let reply = reply.map_err(|error| Trouble::fetch(&error))?;
         match reply.status {
-            StatusCode::OK if is_signed(&reply.headers) => self.signed(&reply.body).await,
+            StatusCode::OK if is_signed(&reply.headers) => {
+                // For an unknown key the issuer's set is fetched anew.
+                let late = |_| Trouble::fetch(&FetchError::Timeout);
+                clock.until(deadline, self.signed(&reply.body)).await.map_err(late)?
+            }
             StatusCode::OK => Answer::parse(&reply.body).map_err(Trouble::malformed),
             StatusCode::BAD_REQUEST => about_token(&reply.body),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Trouble::unauthorized(reply.status.as_str())),

@@ -18,11 +18,13 @@ mod trust;
 mod writer;
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
 use serde_json::json;
 
 pub(super) use self::writer::Writer;
@@ -129,7 +131,9 @@ impl Snapshot {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Distrust::Directory(error.to_string())),
         }
-        let file = match File::open(path) {
+        // A pipe must not be waited for, and a stranger's link in a directory that others may write not be followed.
+        let careful = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+        let file = match OpenOptions::new().read(true).custom_flags(careful.cast_signed()).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Distrust::Unreadable(error.to_string())),

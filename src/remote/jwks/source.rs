@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
@@ -191,7 +192,12 @@ async fn read_in_time(
 }
 
 async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let file = tokio::fs::File::open(path).await?;
+    // A pipe would be waited for, and with it the thread.
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    let file = tokio::fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path).await?;
+    if !file.metadata().await?.is_file() {
+        return Err(std::io::Error::other("is no file"));
+    }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that is too long from one that just fits.
     file.take(BODY_LIMIT as u64 + 1).read_to_end(&mut bytes).await?;

@@ -6,15 +6,23 @@
 //!    That is how a session is changed by one replica at a time, and how a mark is set once.
 //! 4. Every call has a limit. A store that cannot be asked is a [`StoreFault`], and is asked again by the next call.
 
+mod file;
 mod memory;
+mod redis;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 
+pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
+pub use self::redis::RedisStore;
+use super::clock::Clock;
+use crate::config::{self, StoreAddress};
 
 /// What a store is asked to do, and its answer.
 pub type Asked<'s, T> = BoxFuture<'s, Result<T, StoreFault>>;
@@ -35,6 +43,16 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The names in a list, those of entries that are gone among them.
     fn members(&self, list: Name) -> Asked<'_, Vec<Name>>;
+}
+
+/// The store of that configuration. What it needs of the world it gets when it is first asked; it lives on the runtime of
+/// `control`, whoever asks.
+pub fn open(configured: &config::Store, clock: &Clock, control: &Handle) -> Arc<dyn Store> {
+    match &configured.address {
+        StoreAddress::Memory => Arc::new(MemoryStore::new(clock)),
+        StoreAddress::File(path) => Arc::new(FileStore::new(path, clock, control)),
+        StoreAddress::Redis(url) => Arc::new(RedisStore::new(url, configured, control)),
+    }
 }
 
 /// The name of an entry or a list.

@@ -10,6 +10,7 @@ use bearward::config::{Config, Reading};
 use bearward::gateway::request_body::Pace;
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::{self, metrics};
+use bearward::server::drain::Drain;
 use bearward::server::reload::Reloads;
 use bearward::telemetry::Telemetry;
 use bearward::telemetry::access::AccessLog;
@@ -106,6 +107,11 @@ impl Served {
         let access = self.shared().telemetry().access.as_ref().unwrap();
         access.flush(Duration::from_secs(30));
         String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// Stops it gently; says whether all that was under way has ended.
+    pub async fn drain(&self, drain: Drain) -> bool {
+        self.server.drain(drain).await
     }
 
     /// The server, to be drained or stopped.

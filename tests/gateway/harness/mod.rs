@@ -16,6 +16,7 @@ pub mod issuer;
 pub mod log;
 pub mod mint;
 pub mod process;
+pub mod redis;
 pub mod replica;
 pub mod secret;
 pub mod tls;

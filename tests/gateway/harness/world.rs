@@ -100,6 +100,11 @@ impl World {
         (self.gateway, self.hands) = started(&self.toml, self.now);
     }
 
+    /// Takes the same configuration into force once more.
+    pub fn reload(&self) {
+        self.gateway.adopt(&self.toml);
+    }
+
     /// Takes another configuration into force: the issuer `main` with further lines, the upstream `api` and these sections.
     pub fn reroute(&self, issuer_lines: &str, sections: &str) {
         self.gateway.adopt(&toml(&self.issuer, &self.upstream, issuer_lines, sections));

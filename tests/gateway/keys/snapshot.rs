@@ -328,6 +328,26 @@ async fn what_is_no_snapshot_is_left_alone() {
     }
 }
 
+/// Who may put files into its directory can put in a pipe, on which an opening would wait for ever, or a link.
+#[tokio::test]
+async fn a_pipe_is_not_waited_for_and_a_link_not_followed() {
+    log::keep();
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let elsewhere = Place::new();
+    elsewhere.filled(&issuer).await;
+    for name in ["pipe", "link"] {
+        let place = Place::new();
+        match name {
+            "pipe" => assert!(std::process::Command::new("mkfifo").arg(place.path()).status().unwrap().success()),
+            _ => std::os::unix::fs::symlink(elsewhere.path(), place.path()).unwrap(),
+        }
+        let mut world = World::start_with(KeySource { name: format!("distrust_{name}"), ..place.source(&issuer) });
+        assert!(!world.sets.seen(ID), "{name}");
+        world.expect(FetchTrigger::Start, FetchResult::Success, 1).await;
+        assert!(!fs::symlink_metadata(place.path()).unwrap().is_file(), "{name}: it is left as it is");
+    }
+}
+
 /// In a directory that others may write they can put in an old snapshot of ours at any time.
 #[tokio::test]
 async fn a_directory_that_others_may_write_is_not_used() {

@@ -99,6 +99,20 @@ async fn a_discriminator_has_many_forms() {
             ],
         ),
         (
+            // So are the words that it is compared with.
+            r#"{ header = "typ", access = ["application/Access"] }"#,
+            &[header(json!({ "typ": "access" }), ALLOW), header(json!({ "typ": "JWT" }), UNKNOWN)],
+        ),
+        (
+            r#"{ header = "typ", deny = ["JWT", "application/Refresh"] }"#,
+            &[
+                header(json!({ "typ": "other" }), ALLOW),
+                header(json!({ "typ": "JWT" }), UNKNOWN),
+                header(json!({ "typ": "application/jwt" }), UNKNOWN),
+                header(json!({ "typ": "refresh" }), UNKNOWN),
+            ],
+        ),
+        (
             r#"{ claim = "jti", match = "prefix", access = ["AT."], deny = ["AT.x"] }"#,
             &[
                 claims(json!({ "jti": "AT.1" }), ALLOW),

@@ -7,6 +7,7 @@ mod callback;
 mod credential;
 mod logout;
 mod pages;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

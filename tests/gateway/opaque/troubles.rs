@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{TOKEN, World, code};
 use crate::harness::client::Client;
 use crate::harness::introspection::{Introspection, Reply};
+use crate::harness::world::merged;
 
 const UNAVAILABLE: (u16, &str) = (503, "introspection_unavailable");
 const INACTIVE: (u16, &str) = (401, "token_inactive");
@@ -135,6 +136,54 @@ async fn what_is_remembered_serves_while_the_issuer_is_down() {
     world.comes_to(UNAVAILABLE, "no longer remembered").await;
 }
 
+/// What it said of itself before holds while it cannot be asked again, and costs the question itself no time that it needs.
+#[tokio::test]
+async fn an_endpoint_that_was_learned_stands_on_while_discovery_hangs() {
+    use crate::harness::issuer::{Answer, Document};
+    let endpoint = Introspection::start().await;
+    let world = World::discovering().await;
+    let document = merged(world.issuer.metadata(), &json!({ "introspection_endpoint": endpoint.url() }));
+    world.issuer.answer(Document::Discovery, Answer::json(&document));
+    world.comes_to(INACTIVE, "learned").await;
+    world.issuer.answer(Document::Discovery, Answer::Stalled);
+    let before = world.issuer.requests(Document::Discovery);
+    world.hands.advance(Duration::from_secs(301));
+    // Keys are fetched by discovery, too.
+    world.issuer.asked(Document::Discovery, before + 1).await;
+    let moved = async {
+        world.issuer.asked(Document::Discovery, before + 2).await;
+        world.hands.advance(Duration::from_secs(1));
+    };
+    let (answer, ()) = tokio::join!(world.get("second"), moved);
+    assert_eq!(code(&answer), INACTIVE.1);
+    assert_eq!(code(&world.get("third").await), INACTIVE.1, "it does not ask again at once");
+    assert_eq!(world.issuer.requests(Document::Discovery), before + 2);
+}
+
+/// For a key that is not known the issuer's set is fetched; that is not waited for longer than for the reply itself.
+#[tokio::test]
+async fn a_signed_reply_of_an_unknown_key_is_waited_for_no_longer_than_the_timeout() {
+    let world = World::start().await;
+    let header = json!({ "alg": "RS256", "kid": "key-1", "typ": "at+jwt" });
+    let access = world.key.sign(&header, &merged(world.claims(), &json!({ "active": null })));
+    assert_eq!(world.get(&access).await.status, 200, "the keys are here");
+    let header = json!({ "alg": "RS256", "kid": "another", "typ": "token-introspection+jwt" });
+    let jwt =
+        world.key.sign(&header, &json!({ "iss": world.issuer.url(), "aud": "gateway", "token_introspection": {} }));
+    world.endpoint.know("signed", Reply::body("application/token-introspection+jwt", jwt));
+    world.hands.advance(Duration::from_secs(11));
+    world.issuer.hold();
+    let asked = world.issuer.requests(crate::harness::issuer::Document::Discovery);
+    let moved = async {
+        world.issuer.asked(crate::harness::issuer::Document::Discovery, asked + 1).await;
+        world.hands.advance(Duration::from_secs(2));
+    };
+    let (answer, ()) = tokio::join!(world.get("signed"), moved);
+    assert_eq!((answer.status, code(&answer).as_str()), UNAVAILABLE);
+    let series = "bearward_introspections_total{issuer=\"main\",result=\"timeout\"}";
+    assert_eq!(world.gateway.sample(series), Some(1.0));
+}
+
 #[tokio::test]
 async fn the_endpoint_is_learned_by_discovery_and_no_further_than_that_is_believed() {
     use crate::harness::issuer::{Answer, Document};
@@ -148,11 +197,8 @@ async fn the_endpoint_is_learned_by_discovery_and_no_further_than_that_is_believ
     ] {
         let endpoint = Introspection::start().await;
         let world = World::discovering().await;
-        let document = crate::harness::world::merged(
-            world.issuer.metadata(),
-            &json!({ "introspection_endpoint": endpoint.url() }),
-        );
-        world.issuer.answer(Document::Discovery, Answer::json(&crate::harness::world::merged(document, &change)));
+        let document = merged(world.issuer.metadata(), &json!({ "introspection_endpoint": endpoint.url() }));
+        world.issuer.answer(Document::Discovery, Answer::json(&merged(document, &change)));
         world.comes_to(expected, case).await;
         assert_eq!(endpoint.asked().len(), usize::from(expected == INACTIVE), "{case}");
     }

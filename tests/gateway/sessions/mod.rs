@@ -4,6 +4,7 @@ mod cookies;
 mod providers;
 mod refresh;
 mod replicas;
+mod shared_store;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,0 +1,243 @@
+//! `file:`: what is kept survives the process, and a process that is killed.
+//!
+//! 1. Each change is on disk before it is told of: whoever was told of a session finds it after a crash.
+//! 2. One process has the file. A second one is refused until the first has ended, and then has it without a restart.
+//! 3. The disk is waited for on threads of its own, never by a worker.
+//! 4. Ends are in the time of day, since they outlast the process. What is over is swept out as others are written.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use redb::backends::FileBackend;
+use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use tokio::runtime::Handle;
+
+use super::{Asked, Given, Kind, Name, Store, StoreFault};
+use crate::remote::clock::Clock;
+
+/// By name: when it ends, in milliseconds since 1970, and what it is.
+const ENTRIES: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("entries");
+/// By list and member: until when it stands there.
+const LISTS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("lists");
+
+/// How much of the file is held in memory, in bytes.
+const CACHE: usize = 16 * 1024 * 1024;
+
+/// How often it is swept at most.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// How many bytes a name has.
+const NAME: usize = 33;
+
+/// A store in a file.
+pub struct FileStore {
+    file: Arc<OneFile>,
+    clock: Clock,
+    /// Where its calls are made.
+    control: Handle,
+}
+
+struct OneFile {
+    path: PathBuf,
+    open: Mutex<Option<Arc<Opened>>>,
+}
+
+struct Opened {
+    database: Database,
+    swept: Mutex<SystemTime>,
+}
+
+/// A time of day in milliseconds since 1970.
+type Moment = u64;
+
+impl FileStore {
+    /// The store in that file, which is made where it is not there. It is opened when it is first asked.
+    pub fn new(path: &Path, clock: &Clock, control: &Handle) -> Self {
+        let file = OneFile { path: path.to_owned(), open: Mutex::default() };
+        Self { file: Arc::new(file), clock: clock.clone(), control: control.clone() }
+    }
+
+    /// Does something with the file, away from the workers.
+    fn with<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&Opened, SystemTime) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Asked<'_, T> {
+        let (file, now) = (Arc::clone(&self.file), self.clock.wall());
+        let done = self.control.spawn_blocking(move || {
+            let opened = file.opened()?;
+            what(&opened, now).map_err(|error| file.fault(&error))
+        });
+        async { done.await.unwrap_or_else(|_| Err(StoreFault { why: "a call of the store broke off".to_owned() })) }
+            .boxed()
+    }
+}
+
+impl OneFile {
+    fn opened(&self) -> Result<Arc<Opened>, StoreFault> {
+        // What it guards is whole after every step.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = &*open {
+            return Ok(Arc::clone(opened));
+        }
+        let opened = Arc::new(self.open().map_err(|error| self.fault(&error))?);
+        *open = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// For us alone: sealed or not, it is nobody else's.
+    fn open(&self) -> Result<Opened, redb::Error> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+        let database = Builder::new().set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?;
+        let begun = database.begin_write()?;
+        begun.open_table(ENTRIES)?;
+        begun.open_table(LISTS)?;
+        begun.commit()?;
+        Ok(Opened { database, swept: Mutex::new(SystemTime::UNIX_EPOCH) })
+    }
+
+    fn fault(&self, error: &redb::Error) -> StoreFault {
+        StoreFault { why: format!("{}: {error}", self.path.display()) }
+    }
+}
+
+impl Opened {
+    fn read(&self, name: &[u8], now: Moment) -> Result<Option<Bytes>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(ENTRIES)?;
+        let found = table.get(name)?;
+        Ok(found.and_then(|found| {
+            let (until, entry) = found.value();
+            (now < until).then(|| Bytes::copy_from_slice(entry))
+        }))
+    }
+
+    /// Changes an entry, where `given` holds: to what ends at that moment, or to none.
+    fn change(
+        &self,
+        name: &[u8],
+        given: &Given,
+        to: Option<(Moment, &[u8])>,
+        now: Moment,
+    ) -> Result<bool, redb::Error> {
+        let begun = self.database.begin_write()?;
+        let holds = {
+            let mut table = begun.open_table(ENTRIES)?;
+            let (holds, there) = {
+                let found = table.get(name)?;
+                let found = found.as_ref().map(|found| found.value()).filter(|(until, _)| now < *until);
+                (given.holds(found.map(|(_, entry)| entry)), found.is_some())
+            };
+            match to {
+                Some(to) if holds => {
+                    table.insert(name, to)?;
+                    true
+                }
+                None if holds && there => {
+                    table.remove(name)?;
+                    true
+                }
+                Some(_) | None => false,
+            }
+        };
+        if !holds {
+            begun.abort()?;
+            return Ok(false);
+        }
+        begun.commit()?;
+        Ok(true)
+    }
+
+    fn enlist(&self, list: &[u8], member: &[u8], until: Moment) -> Result<(), redb::Error> {
+        let begun = self.database.begin_write()?;
+        begun.open_table(LISTS)?.insert([list, member].concat().as_slice(), until)?;
+        begun.commit()?;
+        Ok(())
+    }
+
+    fn members(&self, list: &[u8], now: Moment) -> Result<Vec<Name>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(LISTS)?;
+        let mut members = Vec::new();
+        for found in
+            table.range([list, &[0; NAME]].concat().as_slice()..=[list, &[u8::MAX; NAME]].concat().as_slice())?
+        {
+            let (key, until) = found?;
+            let name = key.value().get(NAME + 1..).and_then(|hash| hash.try_into().ok());
+            members.extend(name.filter(|_| now < until.value()).map(|hash| Name { kind: Kind::Session, hash }));
+        }
+        Ok(members)
+    }
+
+    /// Takes out what is over, once in a while.
+    fn sweep(&self, now: SystemTime) -> Result<(), redb::Error> {
+        {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.duration_since(*swept).is_ok_and(|since| since < SWEEP) {
+                return Ok(());
+            }
+            *swept = now;
+        }
+        let now = moment(now);
+        let begun = self.database.begin_write()?;
+        begun.open_table(ENTRIES)?.retain(|_, (until, _)| now < until)?;
+        begun.open_table(LISTS)?.retain(|_, until| now < until)?;
+        begun.commit()?;
+        Ok(())
+    }
+}
+
+impl Store for FileStore {
+    fn read(&self, name: Name) -> Asked<'_, Option<Bytes>> {
+        self.with(move |file, now| file.read(&key(&name), moment(now)))
+    }
+
+    fn write(&self, name: Name, entry: Bytes, life: Duration, given: Given) -> Asked<'_, bool> {
+        self.with(move |file, now| {
+            file.sweep(now)?;
+            file.change(&key(&name), &given, Some((end(now, life), &entry)), moment(now))
+        })
+    }
+
+    fn remove(&self, name: Name, given: Given) -> Asked<'_, bool> {
+        self.with(move |file, now| file.change(&key(&name), &given, None, moment(now)))
+    }
+
+    fn enlist(&self, list: Name, member: Name, life: Duration) -> Asked<'_, ()> {
+        self.with(move |file, now| file.enlist(&key(&list), &key(&member), end(now, life)))
+    }
+
+    fn members(&self, list: Name) -> Asked<'_, Vec<Name>> {
+        self.with(move |file, now| file.members(&key(&list), moment(now)))
+    }
+}
+
+fn key(name: &Name) -> [u8; NAME] {
+    let mut key = [0; NAME];
+    key[0] = match name.kind {
+        Kind::Session => b's',
+        Kind::Index => b'i',
+        Kind::Mark => b'm',
+    };
+    key[1..].copy_from_slice(&name.hash);
+    key
+}
+
+fn moment(time: SystemTime) -> Moment {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn end(now: SystemTime, life: Duration) -> Moment {
+    moment(now).saturating_add(u64::try_from(life.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FileStore").field(&self.file.path).finish()
+    }
+}

@@ -1,0 +1,188 @@
+//! Sessions in a real Redis that all gateways share, and what its troubles come to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bearward::policy::session::Cookie;
+use bearward::remote::clock::Clock;
+use bearward::remote::store::Store;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{access, refused};
+use crate::harness::redis::Redis;
+use crate::harness::replica::Replica;
+use crate::harness::tokens::Tokens;
+use crate::stores::{at, opened};
+
+/// An issuer whose access tokens last a second, and a Redis.
+struct World {
+    tokens: Tokens,
+    redis: Redis,
+}
+
+impl World {
+    async fn start() -> Option<Self> {
+        let world = Self { tokens: Tokens::start().await, redis: Redis::start(&[])? };
+        Some(world)
+    }
+
+    /// A gateway with a connection of its own.
+    fn replica(&self) -> Replica {
+        let store: Arc<dyn Store> = opened(&at(&self.redis));
+        Replica::new(&self.tokens, &store, &Clock::system())
+    }
+
+    /// The cookie of a login whose access token is spent at once.
+    async fn spent(&self, replica: &Replica) -> String {
+        self.tokens.say(json!({ "expires_in": 0 }));
+        let cookie = replica.login(&self.tokens, "alice").await;
+        self.tokens.say(json!({ "expires_in": 600 }));
+        cookie
+    }
+}
+
+#[tokio::test]
+async fn requests_at_three_gateways_are_one_request_to_the_issuer() {
+    let Some(world) = World::start().await else { return };
+    let replicas = [world.replica(), world.replica(), world.replica()];
+    let cookie = world.spent(&replicas[0]).await;
+    world.tokens.hold();
+    let requests = join_all((0..60).map(|number| replicas[number % 3].access(&cookie)));
+    let (told, ()) = tokio::join!(requests, async {
+        world.tokens.was_asked(1).await;
+        // Time for the others to come and see that somebody is at it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.tokens.release();
+    });
+    assert!(told.iter().all(|token| *token == access(2)), "{told:?}");
+    assert_eq!((world.tokens.asked().len(), world.tokens.reused()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_request_of_a_warm_session_is_one_round_trip() {
+    let Some(world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = replica.login(&world.tokens, "alice").await;
+    assert_eq!(replica.access(&cookie).await, access(1));
+    world.redis.cli(&["CONFIG", "RESETSTAT"]);
+    for _ in 0..100 {
+        assert_eq!(replica.access(&cookie).await, access(1));
+    }
+    let stats = world.redis.cli(&["INFO", "commandstats"]);
+    let commands: Vec<_> =
+        stats.lines().filter(|line| line.starts_with("cmdstat_") && !line.contains("config")).collect();
+    assert_eq!(commands.len(), 1, "{stats}");
+    assert!(commands[0].starts_with("cmdstat_get:calls=100,"), "{stats}");
+}
+
+#[tokio::test]
+async fn a_dump_of_the_store_tells_nobody_anything() {
+    let Some(world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = replica.login(&world.tokens, "alice").await;
+    let mut dump = String::new();
+    for key in world.redis.cli(&["KEYS", "*"]).lines() {
+        dump +=
+            &format!("{key}\n{}\n{}\n", world.redis.cli(&["GET", key]), world.redis.cli(&["ZRANGE", key, "0", "-1"]));
+    }
+    let (id, secret) = cookie.split_at(22);
+    for told in ["access-alice", "refresh-alice", "alice", "issuer.example.com", id, &secret[..22], &cookie] {
+        assert!(!dump.contains(told), "{told} is in the dump");
+    }
+    assert!(Cookie::parse(&cookie).is_some());
+}
+
+/// What the issuer has granted is nobody's before it is written down.
+#[tokio::test]
+async fn nothing_is_used_before_it_is_stored() {
+    let Some(world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = world.spent(&replica).await;
+    world.tokens.hold();
+    let request = replica.access(&cookie);
+    tokio::pin!(request);
+    tokio::select! {
+        told = &mut request => panic!("{told:?} before the issuer has answered"),
+        () = world.tokens.was_asked(1) => {}
+    }
+    world.redis.signal("-STOP");
+    world.tokens.release();
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut request).await;
+    assert!(early.is_err(), "{early:?} before it is stored");
+    world.redis.signal("-CONT");
+    assert_eq!(request.await, access(2));
+    assert_eq!(world.replica().access(&cookie).await, access(2));
+    assert_eq!(world.tokens.reused(), 0);
+}
+
+/// A store that goes and comes back while the issuer answers costs nobody a session.
+#[tokio::test]
+async fn what_was_granted_is_held_until_the_store_is_back() {
+    let Some(mut world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = world.spent(&replica).await;
+    world.tokens.hold();
+    let request = replica.access(&cookie);
+    tokio::pin!(request);
+    tokio::select! {
+        told = &mut request => panic!("{told:?} before the issuer has answered"),
+        () = world.tokens.was_asked(1) => {}
+    }
+    world.redis.down();
+    world.tokens.release();
+    assert_eq!(world.replica().access(&cookie).await, refused("store_unavailable"));
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut request).await;
+    assert!(early.is_err(), "{early:?} before it is stored");
+    world.redis.up();
+    assert_eq!(request.await, access(2));
+    assert_eq!((world.tokens.asked().len(), world.tokens.reused()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_logs_nobody_out_and_is_found_when_it_is_back() {
+    let Some(mut world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = replica.login(&world.tokens, "alice").await;
+    assert_eq!(replica.access(&cookie).await, access(1));
+    for _ in 0..3 {
+        world.redis.down();
+        for _ in 0..10 {
+            assert_eq!(replica.access(&cookie).await, refused("store_unavailable"));
+        }
+        world.redis.up();
+        let back = Instant::now();
+        assert_eq!(replica.access(&cookie).await, access(1));
+        assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+    }
+}
+
+/// A failover to a replica that has nothing, an eviction: the session is over, and nobody is somebody else.
+#[tokio::test]
+async fn a_store_that_has_forgotten_has_no_sessions() {
+    let Some(world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = replica.login(&world.tokens, "alice").await;
+    assert_eq!(replica.access(&cookie).await, access(1));
+    world.redis.cli(&["FLUSHALL"]);
+    assert_eq!(replica.access(&cookie).await, refused("session_expired"));
+    let cookie = replica.login(&world.tokens, "bob").await;
+    assert_eq!(replica.access(&cookie).await, Ok("access-bob-1".to_owned()));
+}
+
+/// A refresh that found no session left is given back to the issuer.
+#[tokio::test]
+async fn what_is_granted_for_a_forgotten_session_is_given_back() {
+    let Some(world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = world.spent(&replica).await;
+    world.tokens.hold();
+    let (told, ()) = tokio::join!(replica.access(&cookie), async {
+        world.tokens.was_asked(1).await;
+        world.redis.cli(&["FLUSHALL"]);
+        world.tokens.release();
+    });
+    assert_eq!(told, refused("session_expired"));
+    world.tokens.was_asked(2).await;
+    assert_eq!(world.tokens.revoked(), ["refresh-alice-2"]);
+}
