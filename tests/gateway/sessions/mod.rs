@@ -1,6 +1,7 @@
 //! Browser sessions: what a cookie opens, when a session ends, and how its access token is kept fresh.
 
 mod cookies;
+mod dialects;
 mod providers;
 mod refresh;
 mod replicas;
