@@ -214,9 +214,8 @@ impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let endpoints = &self.provider.endpoints;
         let Some(path) = request.uri().path().strip_prefix(self.path()).map(str::to_owned) else { return not_found() };
-        let get = request.method() == Method::GET;
         let (head, body) = request.into_parts();
-        if get {
+        if head.method == Method::GET {
             let query = Form::parse(head.uri.query().unwrap_or_default().as_bytes());
             return match path {
                 path if path == "/.well-known/openid-configuration" => {
@@ -227,6 +226,9 @@ impl Desk {
                 path if path == endpoints.end_session => self.end_session(&query),
                 _ => not_found(),
             };
+        }
+        if head.method != Method::POST {
+            return not_found();
         }
         let form = match Form::read(body).await {
             Ok(form) => form,

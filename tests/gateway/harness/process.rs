@@ -20,8 +20,8 @@ pub struct Process {
 const PATIENCE: Duration = Duration::from_secs(400);
 
 impl Process {
-    /// Starts it with these arguments and environment variables, and returns when it listens there.
-    pub async fn start(arguments: &[&str], variables: &[(&str, &str)], address: SocketAddr) -> Self {
+    /// Starts it with these arguments and environment variables, and returns when it listens at all of those addresses.
+    pub async fn start(arguments: &[&str], variables: &[(&str, &str)], addresses: &[SocketAddr]) -> Self {
         let directory = TempDir::new().unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
         // The shell's input is a pipe that ends with us; then it ends the server, as a service manager would.
@@ -36,9 +36,11 @@ impl Process {
             .unwrap();
         let process = Self { shell, directory };
         let start = Instant::now();
-        while TcpStream::connect(address).await.is_err() {
-            assert!(start.elapsed() < PATIENCE, "{arguments:?} does not listen:\n{}", process.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        for address in addresses {
+            while TcpStream::connect(address).await.is_err() {
+                assert!(start.elapsed() < PATIENCE, "{arguments:?} does not listen:\n{}", process.log());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
         process
     }

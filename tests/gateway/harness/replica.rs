@@ -136,15 +136,16 @@ impl Replica {
     }
 }
 
-/// A session of what a token endpoint answered, whose access token is renewed there three times before it ends.
+/// A session of what a token endpoint answered, whose access token is renewed there before it ends.
 pub struct Kept {
     pub replica: Replica,
     pub cookie: String,
 }
 
 impl Kept {
-    /// `hands` move the session's time, by the `expires_in` of the answer.
-    pub async fn fresh(source: Source, clock: &Clock, hands: &Hands, answer: &Value) -> Self {
+    /// `hands` move the session's time, by the `expires_in` of the answer, until it was renewed so many times. A server that
+    /// runs has a clock of its own, which stays behind: the end of its JWTs hardly moves, so that one time is all there is.
+    pub async fn fresh(source: Source, clock: &Clock, hands: &Hands, answer: &Value, times: u64) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock));
         let replica = Replica::at(source, &store, clock);
         let id = claims(answer["id_token"].as_str().unwrap());
@@ -157,18 +158,16 @@ impl Kept {
         };
         let cookie = replica.logged_in(login, answer).await;
         let step = Duration::from_secs(answer["expires_in"].as_u64().unwrap()) / 100;
-        for _ in 0..3 {
+        for _ in 0..times {
             let former = replica.access(&cookie).await.unwrap();
             let mut steps = 0..101;
-            // By small steps: a server that runs has a clock of its own, which stays behind, so that what it grants ends
-            // early here.
             while replica.access(&cookie).await.unwrap_or_else(|code| panic!("{id}: {code}")) == former {
                 assert!(steps.next().is_some(), "{id}: it is not renewed");
                 hands.advance(step);
                 replica.renewals.idle().await;
             }
         }
-        assert!(replica.refreshes("success") >= 3, "{id}");
+        assert!(replica.refreshes("success") >= times, "{id}");
         Self { replica, cookie }
     }
 }

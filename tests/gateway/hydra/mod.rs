@@ -86,7 +86,7 @@ async fn a_session_at_a_real_hydra_is_kept_fresh_until_a_refresh_token_is_shown_
     let [token, revocation] = ["oauth2/token", "oauth2/revoke"].map(|path| hydra.issuer() + path);
     let login = hydra.log_in(Client::Opaque, "openid offline orders.read").await;
     let source = source(&token, &revocation, Client::Opaque.id(), secret);
-    let Kept { replica, cookie } = Kept::fresh(source, &clock, &hands, &login).await;
+    let Kept { replica, cookie } = Kept::fresh(source, &clock, &hands, &login, 3).await;
     // Somebody else has the first one and shows it: Hydra ends all that came of that login.
     let shown = hydra.refused_refresh(Client::Opaque, &text(&login, "refresh_token")).await;
     assert_eq!(shown["error"], "invalid_grant");

@@ -79,7 +79,7 @@ impl Hydra {
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let program = self.program.display().to_string();
         let arguments = [program.as_str(), "serve", "all", "--dev", "--sqa-opt-out"];
-        self.process = Some(Process::start(&arguments, &variables, self.public).await);
+        self.process = Some(Process::start(&arguments, &variables, &[self.public, self.admin]).await);
     }
 
     /// With its slash.

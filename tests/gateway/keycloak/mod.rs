@@ -66,7 +66,7 @@ async fn a_session_at_a_real_keycloak_is_kept_fresh_until_it_is_revoked_there() 
     let secret = Authentication::Basic(Secret::new(SECRET.as_bytes().to_vec()));
     let source = source(&keycloak.endpoint("token"), &keycloak.endpoint("revoke"), CLIENT, secret);
     let login = keycloak.log_in("openid orders").await;
-    let Kept { replica, cookie } = Kept::fresh(source, &clock, &hands, &login).await;
+    let Kept { replica, cookie } = Kept::fresh(source, &clock, &hands, &login, 1).await;
     assert_eq!(keycloak.post("revoke", &[("token", &text(&login, "refresh_token"))], SECRET).await.status, 200);
     hands.advance(Duration::from_secs(300));
     assert_eq!(replica.access(&cookie).await, Err("session_expired".to_owned()));

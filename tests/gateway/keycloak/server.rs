@@ -66,7 +66,7 @@ impl Keycloak {
             hostname.as_str(),
             "--cache=local",
         ];
-        self.process = Some(Process::start(&arguments, &variables, self.address).await);
+        self.process = Some(Process::start(&arguments, &variables, &[self.address]).await);
     }
 
     pub fn issuer(&self) -> String {

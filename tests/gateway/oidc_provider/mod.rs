@@ -161,7 +161,7 @@ async fn a_session_at_a_real_provider_is_kept_fresh() {
     let login = provider.log_in(Some(API), "openid offline_access read:orders").await;
     let (clock, hands) = Clock::manual(SystemTime::now());
     let [token, revocation] = ["/token", "/token/revocation"].map(|path| format!("{}{path}", provider.issuer));
-    Kept::fresh(source(&token, &revocation, "web", Authentication::None), &clock, &hands, &login).await;
+    Kept::fresh(source(&token, &revocation, "web", Authentication::None), &clock, &hands, &login, 1).await;
 }
 
 /// A DPoP proof for the token endpoint (RFC 9449 section 4.2).

@@ -19,7 +19,7 @@ async fn a_session_is_kept_fresh_at_every_emulated_provider_until_it_refuses() {
         let (token, revocation) = (provider.issuer.token_endpoint(), provider.endpoint("revocation_endpoint"));
         let source = source(&token, revocation.as_str(), provider.issuer.client_id(), authentication);
         let Kept { replica, cookie } =
-            Kept::fresh(source, &provider.clock, &provider.hands, &provider.log_in().await).await;
+            Kept::fresh(source, &provider.clock, &provider.hands, &provider.log_in().await, 3).await;
         // Its life is over at the provider: whatever the words of that, the session ends.
         provider.hands.advance(Duration::from_secs(row.lifetimes.refresh));
         assert_eq!(replica.access(&cookie).await, refused("session_expired"), "{}", row.dialect);
