@@ -73,7 +73,7 @@ where
     async fn answer(&self, request: Request<Incoming>) -> Response<Passing> {
         let under_way = self.beat.begin(!request.body().is_end_stream());
         let asked = Asked::by(&request);
-        let http1 = request.version() < Version::HTTP_2;
+        let version = request.version();
         // Nothing of the request is used after a panic, so nobody sees what it left half done.
         let handled = AssertUnwindSafe(async { (self.handler)(request, self.peer).await }).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|_| {
@@ -83,18 +83,42 @@ where
             let reject = Reject::Internal { why: "a request's handler panicked" };
             refuse(&reject, asked, &RequestId::made(random()))
         });
-        if http1 && (self.peer.surplus || self.site.phase.now() >= Phase::Draining) {
+        if version < Version::HTTP_2 && (self.peer.surplus || self.site.phase.now() >= Phase::Draining) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        under_way.offers(true);
-        response.map(|body| Passing { body, under_way })
+        under_way.answers();
+        response.map(|body| Passing { body, rest: Bytes::new(), version, under_way })
     }
 }
 
 /// An answer's body; its request is under way as long as it is here.
 pub(super) struct Passing {
     body: Body,
+    /// What of a frame is still to be handed over.
+    rest: Bytes,
+    version: Version,
     under_way: UnderWay,
+}
+
+/// The largest piece that HTTP/2 is handed at once, in bytes: the largest frame that every client takes.
+const PIECE: usize = 16 * 1024;
+/// What may be handed over last, in bytes. HTTP/2 takes a piece where the client's window has room for one byte of it, and
+/// keeps the rest, which nobody watches: so much at most of each answer.
+const LAST_PIECE: usize = 1024;
+
+impl Passing {
+    /// The next piece of a frame, small enough that a client which does not take it is seen.
+    fn piece(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) => {
+                let length = if data.len() > LAST_PIECE { data.len() - LAST_PIECE } else { data.len() };
+                let piece = data.split_to(length.min(PIECE));
+                self.rest = data;
+                Frame::data(piece)
+            }
+            Err(trailers) => trailers,
+        }
+    }
 }
 
 impl http_body::Body for Passing {
@@ -102,17 +126,34 @@ impl http_body::Body for Passing {
     type Error = AnswerBroken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = if self.rest.is_empty() {
+            Pin::new(&mut self.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
+        };
         // Until the next poll, which comes only once the client can take more.
         self.under_way.offers(polled.is_ready());
-        polled
+        match polled {
+            Poll::Ready(Some(Ok(frame))) if self.version == Version::HTTP_2 => Poll::Ready(Some(Ok(self.piece(frame)))),
+            Poll::Ready(Some(Err(broken))) if self.version < Version::HTTP_11 => {
+                // An answer to HTTP/1.0 without a length ends where its connection does: that end must be no good one.
+                self.under_way.breaks();
+                Poll::Ready(Some(Err(broken)))
+            }
+            Poll::Ready(_) | Poll::Pending => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }

@@ -58,6 +58,10 @@ struct State {
     open: usize,
     /// Whether the latest request has a body, so that bytes read meanwhile are its own.
     has_body: bool,
+    /// Whether the answer to the latest request has begun.
+    answered: bool,
+    /// Whether an answer broke off whose client cannot see that by its framing.
+    broken: bool,
     /// Whether bytes of a further request have come already.
     ahead: bool,
     /// The last bytes that were read: they tell whether a head is all there is.
@@ -85,6 +89,8 @@ impl Beat {
             http2: false,
             open: 0,
             has_body: false,
+            answered: false,
+            broken: false,
             ahead: false,
             tail: [0; 3],
             blocked: None,
@@ -104,6 +110,17 @@ impl Beat {
 
     pub(super) fn socket_failed(&self) -> bool {
         self.state().socket_failed
+    }
+
+    /// Whether an answer broke off whose client cannot see that by its framing.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state().broken
+    }
+
+    /// Whether nothing more is needed of a client of HTTP/1 but that it takes its answer.
+    pub(super) fn only_answers(&self) -> bool {
+        let state = self.state();
+        !state.http2 && state.turn == Turn::Busy && (state.answered || !state.has_body)
     }
 
     /// The limit that is passed next if nothing happens before. `waker` is woken when the last request under way ends.
@@ -135,6 +152,7 @@ impl Beat {
         state.open += 1;
         state.turn = Turn::Busy;
         state.has_body = has_body;
+        state.answered = false;
         // What stands behind the empty line of a head without a body is the beginning of another.
         state.ahead = !has_body && state.tail != *b"\n\r\n" && !state.tail.ends_with(b"\n\n");
         UnderWay { beat: self.clone(), stream: if state.http2 { task::try_id() } else { None } }
@@ -246,6 +264,17 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
+    /// The head of the answer is there, and the client can take it.
+    pub(super) fn answers(&self) {
+        self.beat.state().answered = true;
+        self.offers(true);
+    }
+
+    /// The answer breaks off, and its framing does not tell.
+    pub(super) fn breaks(&self) {
+        self.beat.state().broken = true;
+    }
+
     /// A part of the answer is there, and the client can take it from now on; or none is.
     pub(super) fn offers(&self, offers: bool) {
         if let Some(stream) = self.stream {

@@ -72,13 +72,14 @@ impl Site {
 /// What one connection's end depends on.
 pub(super) struct Life {
     pub(super) bounds: Bounds,
+    pub(super) surplus: bool,
     pub(super) beat: Beat,
     pub(super) deadlines: Deadlines,
     pub(super) phase: PhaseWatch,
 }
 
 /// How long a connection beyond the limit has for its head, and to end.
-const TURNED_AWAY: Duration = Duration::from_secs(1);
+pub(super) const TURNED_AWAY: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end, and says what went wrong where something did. One that is `surplus` is told that there
 /// is no room for it.
@@ -111,7 +112,7 @@ where
     let mut wire = Wire::new(stream, beat.clone());
     let deadlines = Deadlines::new(beat.clone(), bounds, Arc::clone(&site));
     let answering = Answering::new(handler, peer, beat.clone(), site);
-    let mut life = Life { bounds, beat, deadlines, phase };
+    let mut life = Life { bounds, surplus, beat, deadlines, phase };
     while let Some(protocol) = spoken(&mut wire, &mut life).await? {
         match protocol {
             Protocol::Http1 => match Box::pin(http1::serve(wire, answering.clone(), &mut life)).await? {

@@ -5,7 +5,7 @@
 //! buffers are made anew when bytes come.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use http::{Request, Response};
@@ -37,7 +37,7 @@ where
     let mut connection = builder(life.bounds).serve_connection(TokioIo::new(wire), answering);
     // When the server closes, it goes on all the same until it is quiet: an answer that begins from then on says that it is
     // the last, and to one that had begun before the client may send another request.
-    let mut ended = deadlines.within(Pin::new(&mut connection), true).await;
+    let mut ended = deadlines.within(pin!(poll_fn(|cx| connection.poll_without_shutdown(cx))), true).await;
     if let Err(Stopped::Quiet) = ended {
         // hyper lets go of a connection only where every request was read and answered to its end.
         Pin::new(&mut connection).graceful_shutdown();
@@ -48,10 +48,25 @@ where
             }
             Poll::Ready(Err(error)) => Ok(Err(error)),
             // Some of a request's body is still to come, and no other request will be taken after it.
-            Poll::Pending => deadlines.within(Pin::new(&mut connection), false).await,
+            Poll::Pending => deadlines.within(pin!(poll_fn(|cx| connection.poll_without_shutdown(cx))), false).await,
         };
     }
+    if is_to_be_heard(&ended) {
+        // Ended here: hyper would leave that to others once a request has asked for an upgrade, whatever it was answered.
+        let mut wire = connection.into_parts().io.into_inner();
+        let _ = deadlines.within(pin!(poll_fn(|cx| wire.poll_end(cx))), false).await;
+    }
     fault(ended, beat, Protocol::Http1).map_or(Ok(None), Err)
+}
+
+/// Whether the client shall hear that its connection has ended well, with whatever was said last. An answer that broke off
+/// has not: within TLS its client would take the end's word for it.
+fn is_to_be_heard(ended: &Result<hyper::Result<()>, Stopped>) -> bool {
+    match ended {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => error.is_parse(),
+        Err(_) => false,
+    }
 }
 
 fn builder(bounds: Bounds) -> Builder {

@@ -1,15 +1,16 @@
 //! A client's connection as the HTTP implementation reads and writes it.
 //!
 //! [`Wire`] tells HTTP/2 from HTTP/1 by the handshake or the first bytes, and tells [`Beat`] what is read and when nothing can
-//! be written. At the end it lingers: what the client still sends is read and thrown away for a moment, because a socket
+//! be written. A client that leaves is noticed also while nobody reads. At the end it lingers: what the client still sends is read and thrown away for a moment, because a socket
 //! closed over unread bytes resets the connection, and a reset can overtake the answer that tells the client why.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::future::Future as _;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::beat::Beat;
 use super::stream::Stream;
@@ -32,6 +33,8 @@ pub(super) struct Wire {
     protocol: Option<Protocol>,
     /// What was read and is to be read again.
     unread: BytesMut,
+    /// Whether the reader will see the client's end by itself: it waits for the next bytes, or has seen the last.
+    watched: bool,
     blocked: bool,
     shut: bool,
 }
@@ -39,7 +42,7 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(stream: Stream, beat: Beat) -> Self {
         let protocol = stream.negotiated();
-        Self { stream, beat, protocol, unread: BytesMut::new(), blocked: false, shut: false }
+        Self { stream, beat, protocol, unread: BytesMut::new(), watched: false, blocked: false, shut: false }
     }
 
     /// Reads until something is said and its protocol is known; none where the client closed without a byte.
@@ -84,12 +87,24 @@ impl Wire {
         let bytes = bytes.trim_ascii_start();
         self.beat.heard(bytes);
         self.unread = bytes.into();
+        self.watched = false;
         self
     }
 
     /// Ends the connection.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self).poll_shutdown(cx)
+    }
+
+    /// Whether a client has left unseen while its answer was awaited: hyper does not read on where a byte of another request,
+    /// or any byte behind the request's own, has come already.
+    fn is_left(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.watched || !self.beat.only_answers() {
+            return false;
+        }
+        // What the system tells of the socket stays told. News come with the connection's timer at the latest.
+        let ready = pin!(self.stream.socket().ready(Interest::READABLE)).poll(cx);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// Notes how a write went.
@@ -111,8 +126,8 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.blocked {
-            // A client that did not take all of its answer must not take what it has for all of it, and the kernel need not
+        if self.blocked || self.beat.is_broken() {
+            // A client that did not get all of its answer must not take what it has for all of it, and the kernel need not
             // hold the rest. A socket that cannot even be reset is gone.
             let _ = self.stream.socket().set_zero_linger();
         }
@@ -124,11 +139,14 @@ impl AsyncRead for Wire {
         if !self.unread.is_empty() {
             let count = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread.split_to(count));
+            self.watched = false;
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.beat.heard(buf.filled().get(before..).unwrap_or_default());
+        let heard = buf.filled().get(before..).unwrap_or_default();
+        self.watched = heard.is_empty();
+        self.beat.heard(heard);
         self.noted(polled)
     }
 }
@@ -154,6 +172,9 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if self.is_left(cx) {
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+        }
         self.written(polled)
     }
 

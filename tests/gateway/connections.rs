@@ -7,10 +7,11 @@ use bearward::server::drain::Drain;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use tokio::sync::watch;
 
 use crate::harness::binary::Binary;
 use crate::harness::client::{Client, Http2};
-use crate::harness::frames::{Frames, Heard, WINDOW_UPDATE, frame};
+use crate::harness::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Heard, WINDOW_UPDATE, block, frame};
 use crate::harness::gateway::Served;
 use crate::harness::upstream::{Reply, Upstream};
 
@@ -130,6 +131,43 @@ async fn a_quiet_connection_takes_a_few_kibibytes() {
     assert!(each <= 16, "{each} KiB");
 }
 
+/// Pipelined requests and stray bytes behind a body stop the parser from looking at the socket.
+#[tokio::test]
+async fn a_client_that_leaves_is_noticed_whatever_it_has_sent_before() {
+    let upstream = Upstream::start().await;
+    let gateway = Served::start(&public(&upstream, ""));
+    let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
+    let events = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\ndata:\n\r\n";
+    let mut left = 0;
+    for (request, more, reply) in [
+        (get, "G", events),
+        (get, "\r\n", events),
+        (get, get, events),
+        (post, "\r\n", events),
+        (post, get, events),
+        (get, "G", ""),
+    ] {
+        for at_once in [true, false] {
+            upstream.reply(Reply::Stall(reply.into()));
+            let mut client = Client::connect(gateway.address()).await;
+            client.send(if at_once { format!("{request}{more}") } else { request.to_owned() }).await;
+            upstream.request(left).await;
+            if !reply.is_empty() {
+                assert_eq!(client.head().await.status, 200);
+            }
+            if !at_once {
+                client.send(more).await;
+            }
+            drop(client);
+            left += 1;
+            upstream.closed(left).await;
+            gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
+            gateway.counted(&format!("{ERRORS}\"client_closed\"}}"), left as f64).await;
+        }
+    }
+}
+
 /// A client has to take 16 KiB in half a second.
 const PACE: Pace = Pace { bytes: 16 * 1024, within: Duration::from_millis(500) };
 const FLOOD: usize = 64 * 1024 * 1024;
@@ -203,4 +241,65 @@ async fn over_http2_a_stream_that_nobody_takes_ends_alone() {
     gateway.counted(&counted, 2.0).await;
     gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 1.0).await;
     assert_eq!(deaf.ended().await, None);
+}
+
+/// HTTP/2 would take such an answer whole where the client takes one byte of it, and keep it for as long as the connection
+/// lasts.
+#[tokio::test]
+async fn over_http2_an_answer_that_would_fit_is_watched_too() {
+    let upstream = Upstream::start().await;
+    let gateway = Served::paced(&public(&upstream, ""), PACE);
+    let body = "x".repeat(7000);
+    for answer in [
+        format!("HTTP/1.1 200 OK\r\ncontent-length: 7000\r\n\r\n{body}"),
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1b58\r\n{body}\r\n0\r\n\r\n"),
+    ] {
+        let mut client = Frames::connect_with(gateway.address(), &[(4, 2)]).await;
+        upstream.reply(Reply::Bytes(answer.clone().into_bytes()));
+        let stuck = client.begin(&get("/")).await;
+        assert_eq!(client.hear(stuck).await, Heard::Reset(8), "CANCEL");
+        assert_eq!(client.ask(&get("/")).await, Heard::Answer(b"ok".to_vec()), "the others go on");
+
+        // Whose window is just as large as the answer need not open it.
+        let mut client = Frames::connect_with(gateway.address(), &[(4, 7000)]).await;
+        upstream.reply(Reply::Bytes(answer.into_bytes()));
+        assert_eq!(client.ask(&get("/")).await, Heard::Answer(body.clone().into_bytes()));
+    }
+    gateway.counted(&format!("{ERRORS}\"answer_timeout\"}}"), 2.0).await;
+}
+
+#[tokio::test]
+async fn over_http2_uploads_that_are_held_back_take_no_room_of_others() {
+    let (upstream, other) = (Upstream::start().await, Upstream::start().await);
+    let gateway = Served::start(&format!(
+        "[upstreams.full]\nurl = \"{}\"\nmax_concurrent = 40\nconnect_timeout = \"60s\"\n\
+         [upstreams.other]\nurl = \"{}\"\n\
+         [[routes]]\npath = \"/full\"\npolicy = \"public\"\nupstream = \"full\"\n\
+         [[routes]]\npath = \"/other\"\npolicy = \"public\"\nupstream = \"other\"\n",
+        upstream.url(),
+        other.url()
+    ));
+    let (_never, gate) = watch::channel(false);
+    let mut client = Frames::connect(gateway.address()).await;
+    for _ in 0..40 {
+        upstream.reply(Reply::Held(gate.clone(), Vec::new()));
+        client.begin(&get("/full")).await;
+    }
+    upstream.request(39).await;
+    // They wait in the upstream's queue, and nobody reads what they have sent: the whole window of each.
+    let mut post = get("/full");
+    post[0].1 = "POST";
+    for _ in 0..40 {
+        let stream = client.next();
+        client.send(&frame(HEADERS, END_HEADERS, stream, &block(&post))).await;
+        for _ in 0..4 {
+            client.send(&frame(DATA, 0, stream, &[b'x'; 16 * 1024])).await;
+        }
+    }
+    post[3].1 = "/other";
+    let stream = client.next();
+    client.send(&frame(HEADERS, END_HEADERS, stream, &block(&post))).await;
+    client.send(&frame(DATA, END_STREAM, stream, &[b'x'; 16 * 1024])).await;
+    assert_eq!(client.hear(stream).await, Heard::Answer(b"ok".to_vec()));
+    assert_eq!(other.request(0).await.body.len(), 16 * 1024);
 }

@@ -14,9 +14,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use crate::harness::client::{Client, Http2};
+use crate::harness::frames::{Frames, Heard};
 use crate::harness::gateway::Served;
 use crate::harness::upstream::{Reply, Upstream};
 
@@ -24,7 +24,7 @@ use crate::harness::upstream::{Reply, Upstream};
 fn public(upstream: &Upstream, server: &str, more: &str) -> String {
     let url = upstream.url();
     format!(
-        "{server}\n[upstreams.api]\nurl = \"{url}\"\ntimeout = \"300ms\"\n{more}\n\n\
+        "{server}\n[upstreams.api]\nurl = \"{url}\"\n{more}\n\n\
          [[routes]]\nname = \"all\"\npath = \"/*\"\npolicy = \"public\"\nupstream = \"api\"\nbody_bytes = \"64KiB\"\n"
     )
 }
@@ -219,7 +219,8 @@ async fn bytes_after_an_answer_are_nobodys() {
 
 #[tokio::test]
 async fn faults_of_the_upstream_have_their_codes() {
-    let (upstream, gateway) = world().await;
+    let upstream = Upstream::start().await;
+    let gateway = Served::start(&public(&upstream, "", "timeout = \"1s\""));
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(70_000));
     let replies = [
         (Reply::Close(Vec::new()), 502, "upstream_unreachable"),
@@ -293,6 +294,40 @@ async fn an_answer_that_breaks_off_is_seen_to_break_off() {
     }
 }
 
+/// Its client takes the connection's end for the answer's where no length is known, and a cache would keep the half.
+#[tokio::test]
+async fn to_http_1_0_an_answer_that_breaks_off_ends_in_a_reset() {
+    let (upstream, gateway) = world().await;
+    for (bytes, is_reset) in [
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n", false),
+    ] {
+        upstream.reply(Reply::Close(bytes.into()));
+        let mut client = Client::connect(gateway.address()).await;
+        client.send("GET / HTTP/1.0\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.is_reset().await, is_reset, "{bytes}");
+        let seen = String::from_utf8(client.rest().await).unwrap();
+        assert!(is_reset || seen.starts_with("HTTP/1.0 200 ") && seen.ends_with("\r\n\r\nwhole"), "{seen:?}");
+    }
+}
+
+/// hyper leaves the end of such a connection to whoever takes the upgrade, and nobody does.
+#[tokio::test]
+async fn who_asks_for_an_upgrade_hears_its_refusal_though_it_still_sends() {
+    let (_upstream, gateway) = world().await;
+    let body = vec![b'x'; 2 << 20];
+    for fields in ["", "connection: upgrade\r\nupgrade: h2c\r\n"] {
+        for _ in 0..10 {
+            let mut client = Client::connect(gateway.address()).await;
+            client.send(format!("POST /a//b HTTP/1.1\r\nhost: a\r\n{fields}content-length: 2097152\r\n\r\n")).await;
+            client.offer(&body).await;
+            assert_eq!(client.answer().await.code(), "path_ambiguous", "{fields}");
+            assert!(!client.is_reset().await, "{fields}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_request_is_passed_on() {
     let (upstream, gateway) = world().await;
@@ -339,16 +374,13 @@ async fn a_client_that_does_not_read_holds_its_upstream_back() {
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_upstream_connection_with_it() {
     let (upstream, gateway) = world().await;
-    let (_never, gate) = watch::channel(false);
-    upstream.reply(Reply::Held(gate, Vec::new()));
+    // Before the answer, and within it.
+    upstream.reply(Reply::Stall(Vec::new()));
     let mut client = Client::connect(gateway.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     upstream.request(0).await;
     drop(client);
-    // The held connection ends only by our closing it: its gate never opens, so it is the next one's number that tells.
-    let mut other = Client::connect(gateway.address()).await;
-    assert_eq!(other.get("/").await.status, 200);
-    assert_eq!(upstream.request(1).await.connection, 1);
+    upstream.closed(1).await;
 
     upstream.reply(Reply::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()));
     let mut client = Client::connect(gateway.address()).await;
@@ -356,7 +388,7 @@ async fn a_client_that_leaves_takes_its_upstream_connection_with_it() {
     client.head().await;
     client.bytes(4).await;
     drop(client);
-    upstream.closed(1).await;
+    upstream.closed(2).await;
 }
 
 #[tokio::test]
@@ -470,8 +502,8 @@ async fn an_idle_connection_is_closed_silently() {
 async fn a_request_under_way_is_not_idle() {
     let upstream = Upstream::start().await;
     let server = "[server.limits]\nheader_timeout = \"50ms\"\nidle_timeout = \"50ms\"";
-    let gateway = Served::start(&public(&upstream, server, ""));
-    // The upstream's own limit is 300 ms, well beyond both.
+    // The upstream's own limit is well beyond both.
+    let gateway = Served::start(&public(&upstream, server, "timeout = \"1s\""));
     upstream.reply(Reply::Stall(Vec::new()));
     let mut client = Client::connect(gateway.address()).await;
     assert_eq!(client.get("/").await.status, 504);
@@ -574,7 +606,13 @@ async fn beyond_the_limit_a_connection_is_told_so_and_closed() {
     http2.closed().await;
     let mut silent = Client::connect(gateway.address()).await;
     assert_eq!(silent.rest().await, b"", "no client holds a place by saying nothing");
-    gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 3.0).await;
+    let mut busy = Frames::connect(gateway.address()).await;
+    let begun = Instant::now();
+    let get = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+    while let Heard::Answer(_) = busy.ask(&get).await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no client holds a place by asking on and on");
+    }
+    gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 4.0).await;
     gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 2.0).await;
 
     assert_eq!(first.get("/").await.status, 200, "who is in is served");

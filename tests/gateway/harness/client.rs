@@ -1,6 +1,7 @@
 //! Clients of the gateway: one that sends exactly the bytes it is given and reads exactly what comes back, and one that
 //! speaks HTTP/2 by prior knowledge.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -154,6 +155,18 @@ impl Client {
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.buffer)
+    }
+
+    /// Reads to the connection's end: whether that is a reset.
+    pub async fn is_reset(&mut self) -> bool {
+        loop {
+            let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer));
+            match read.await.expect("the gateway ends it") {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+            }
+        }
     }
 
     /// An answer's bytes up to its end, or the connection's where that comes first.

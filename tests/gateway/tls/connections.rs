@@ -32,12 +32,14 @@ async fn a_connection_serves_many_requests_and_large_bodies_pass_both_ways() {
 #[tokio::test]
 async fn a_connection_ends_with_the_word_that_nothing_was_cut_off() {
     let world = World::start().await;
-    let mut stream = world.tls().connect(world.gateway.address(), HOST).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
-    // Without `close_notify` this would be an error.
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    for fields in ["connection: close", "connection: close, upgrade\r\nupgrade: h2c"] {
+        let mut stream = world.tls().connect(world.gateway.address(), HOST).await.unwrap();
+        stream.write_all(format!("GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n").as_bytes()).await.unwrap();
+        // Without `close_notify` this would be an error.
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{fields}");
+    }
 }
 
 #[tokio::test]
