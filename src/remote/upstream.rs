@@ -23,6 +23,7 @@ mod gate;
 mod head;
 mod http1;
 mod http2;
+mod joint;
 mod outgoing;
 mod target;
 mod transport;
@@ -36,7 +37,6 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use self::answer::{Answer, AnswerBroken};
@@ -45,9 +45,10 @@ use self::counted::Counted;
 pub use self::gate::Gate;
 use self::gate::{Full, Pass};
 use self::http1::Lease;
+use self::joint::Joint;
 use self::outgoing::Source;
 pub use self::target::{Place, Protocol, Target};
-use self::transport::Spoken;
+use self::transport::{Names, Spoken};
 use self::way::Way;
 use crate::policy::reject::Reject;
 use crate::policy::route::UpstreamId;
@@ -76,12 +77,10 @@ struct Upstream<B> {
     /// What it spoke on the latest connection; TLS settles it anew on each.
     spoken: Mutex<Option<Spoken>>,
     /// The opening that several requests wait for, because they may share what it opens.
-    opening: Mutex<Option<Opening>>,
+    opening: Joint<Result<(), Fault>>,
+    names: Names,
     budget: Budget,
 }
-
-/// The opening of a connection, as those see it who wait for it: none, then how it went.
-type Opening = watch::Receiver<Option<Result<(), Fault>>>;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +158,8 @@ where
             target,
             counts,
             spoken: Mutex::default(),
-            opening: Mutex::default(),
+            opening: Joint::default(),
+            names: Names::default(),
             budget: Budget::new(),
         }
     }
@@ -197,7 +197,8 @@ where
                 (Ok(response), _) => return Ok((response, way)),
                 (Err(Failed::Over(fault)), _) => return Err(fault),
                 (Err(Failed::Untaken(_)), Some(spare)) if way.is_shared() => spare,
-                (Err(Failed::Untaken(Some(head))), _) if way.is_used() => *head,
+                // Whatever it was that came to hand first, a connection of its own is still to be tried.
+                (Err(Failed::Untaken(Some(head))), _) if attempt == 0 => *head,
                 (Err(Failed::Untaken(_)), _) => return Err(closed_at_once()),
                 (Err(Failed::Died(_)), Some(spare)) if repeatable && self.may_repeat() => {
                     *repetition = Repetition::Done;
@@ -256,36 +257,19 @@ where
         *self.spoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a connection that others may share, or waits for the opening that is under way. It goes on where the request
-    /// that began it is given up.
+    /// Opens a connection that others may share, or waits for the opening that is under way.
     async fn shared_opening(self: &Arc<Self>) -> Result<(), Fault> {
-        let mut opened = self.join_opening();
-        match opened.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(opened)) => opened.clone(),
-            Ok(None) | Err(_) => Err(Fault::Internal("the opening of a connection was given up")),
-        }
-    }
-
-    fn join_opening(self: &Arc<Self>) -> Opening {
-        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever opened for an earlier one is gone.
-        if let Some(opened) = opening.as_ref().filter(|opened| opened.has_changed().is_ok()) {
-            return opened.clone();
-        }
-        let (tell, opened) = watch::channel(None);
-        *opening = Some(opened.clone());
         let upstream = Arc::clone(self);
-        tokio::spawn(async move {
-            let opened = upstream.open().await.map(|lease| lease.map(Lease::leave).unwrap_or_default());
-            tell.send_replace(Some(opened));
-        });
-        opened
+        let open = || async move { upstream.open().await.map(|lease| lease.map(Lease::leave).unwrap_or_default()) };
+        let opened = self.opening.join(open).await;
+        opened.unwrap_or(Err(Fault::Internal("the opening of a connection was given up")))
     }
 
     /// Opens a connection: for one request where it speaks HTTP/1.1, else for all.
     async fn open(&self) -> Result<Option<Lease<B>>, Fault> {
         let opening = async {
-            let (connection, spoken) = transport::open(&self.target).await.map_err(|error| told(&error))?;
+            let (connection, spoken) =
+                transport::open(&self.target, &self.names).await.map_err(|error| told(&error))?;
             let counted = Counted::new(self.counts.clone());
             let lease = match spoken {
                 Spoken::Http1 => self.http1.begin(connection, counted, self.target.timeout).await.map(Some),

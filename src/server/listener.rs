@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::StartFault;
-use crate::remote::keepalive::keepalive;
+use crate::remote::keepalive::{GONE, keepalive};
 
 /// Connections that the kernel holds for us between two accepts.
 const BACKLOG: i32 = 1024;
@@ -72,6 +72,7 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // Inherited by the connections that are accepted.
     socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_user_timeout(Some(GONE))?;
     if address.is_ipv6() {
         // `[::]` and `0.0.0.0` may both be configured.
         socket.set_only_v6(true)?;
@@ -99,6 +100,7 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Whose turn it is in one exchange of request and answer: what every deadline towards an upstream follows.
 //!
 //! Time counts only while the upstream is waited for: to take more of the request, to begin its answer, or to send more of
-//! an answer whose length it has declared. While the client is to send or to take, the upstream is not late.
+//! an answer whose length it has declared. While the client is to send or to take, the upstream is not late. An upstream
+//! that has begun its answer early, and takes no more of the request that is there, has the turn all the same.
 
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,8 +35,10 @@ enum Turn {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    /// A part of it.
+    /// A part of it, and more is there.
     Part,
+    /// All that there is; the client is to send more.
+    Drained,
     /// All of it was handed over.
     Whole,
     /// Its own body broke.
@@ -67,6 +70,7 @@ impl Exchange {
     /// The client is to send more of the request.
     pub(super) fn request_waits(&self) {
         let mut state = self.state();
+        state.request = Sent::Drained;
         if state.headless {
             state.turn = Turn::Client;
         }
@@ -74,19 +78,12 @@ impl Exchange {
 
     /// More of the request is there for the upstream to take.
     pub(super) fn request_moves(&self) {
-        let mut state = self.state();
-        if state.headless {
-            state.turn = Turn::Upstream(Instant::now());
-        }
+        self.state().sends(Sent::Part);
     }
 
     /// The upstream has been handed the whole request.
     pub(super) fn request_ended(&self) {
-        let mut state = self.state();
-        state.request = Sent::Whole;
-        if state.headless || matches!(state.turn, Turn::Upstream(_)) {
-            state.turn = Turn::Upstream(Instant::now());
-        }
+        self.state().sends(Sent::Whole);
     }
 
     /// The request's own body broke.
@@ -136,11 +133,19 @@ impl Exchange {
 }
 
 impl State {
+    /// The upstream takes something of the request: whatever it is waited for, it is not late.
+    fn sends(&mut self, request: Sent) {
+        self.request = request;
+        if self.headless || matches!(self.turn, Turn::Upstream(_)) {
+            self.turn = Turn::Upstream(Instant::now());
+        }
+    }
+
     fn deadline(&self, limits: Limits) -> Option<Instant> {
         match self.turn {
             Turn::Nobody(since) => since.checked_add(limits.idle),
             // An early answer may go on only as the request does.
-            Turn::Upstream(_) if !self.headless && self.request == Sent::Part => None,
+            Turn::Upstream(_) if !self.headless && self.request == Sent::Drained => None,
             Turn::Upstream(since) => since.checked_add(limits.turn),
             Turn::Client => None,
         }

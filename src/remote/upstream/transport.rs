@@ -1,19 +1,22 @@
 //! Connections to an upstream, before a word of HTTP: TCP or a Unix socket, and TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use super::counted::{Counted, End};
+use super::joint::Joint;
 use super::target::{Place, Protocol, Target};
-use crate::remote::keepalive::keepalive;
+use crate::remote::keepalive::{GONE, keepalive};
 
 /// An open connection, whatever it runs on.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -29,10 +32,14 @@ pub(super) enum Spoken {
     Http2,
 }
 
+/// The look-up of one upstream's name: a resolver that hangs is asked once, however many requests wait for it. It holds one
+/// thread until it answers, which nothing can end.
+pub(super) type Names = Joint<Result<Arc<[SocketAddr]>, String>>;
+
 /// Opens a connection, and tells what is spoken on it.
-pub(super) async fn open(target: &Target) -> io::Result<(Box<dyn Connection>, Spoken)> {
+pub(super) async fn open(target: &Target, names: &Names) -> io::Result<(Box<dyn Connection>, Spoken)> {
     let stream = match &target.place {
-        Place::Tcp(authority) => tcp(authority).await?,
+        Place::Tcp(authority) => tcp(authority, names, target.timeout).await?,
         Place::Unix(path) => return Ok((Box::new(UnixStream::connect(path).await?), Spoken::Http1)),
     };
     match &target.protocol {
@@ -48,11 +55,27 @@ pub(super) async fn open(target: &Target) -> io::Result<(Box<dyn Connection>, Sp
     }
 }
 
-async fn tcp(authority: &str) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(authority).await?;
+/// `patience` is how long the upstream may take nothing of a request that is there for it.
+async fn tcp(authority: &str, names: &Names, patience: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(&*addresses(authority, names).await?).await?;
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_user_timeout(Some(GONE.max(patience)))?;
     Ok(stream)
+}
+
+async fn addresses(authority: &str, names: &Names) -> io::Result<Arc<[SocketAddr]>> {
+    if let Ok(address) = authority.parse() {
+        return Ok(Arc::new([address]));
+    }
+    let name = authority.to_owned();
+    let look_up = || async move {
+        let found = lookup_host(name).await.map(Iterator::collect);
+        found.map_err(|error| error.to_string())
+    };
+    let found = names.join(look_up).await.unwrap_or_else(|| Err("its look-up was given up".to_owned()));
+    found.map_err(io::Error::other)
 }
 
 /// How often something came from an upstream on one connection.
@@ -118,15 +141,17 @@ impl AsyncWrite for Wire {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
     async fn an_upstream_that_is_gone_is_noticed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = tcp(&listener.local_addr().unwrap().to_string()).await.unwrap();
+        let (address, names) = (listener.local_addr().unwrap().to_string(), Names::default());
+        let stream = tcp(&address, &names, Duration::from_secs(5)).await.unwrap();
         let socket = SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
+        let patient = tcp(&address, &names, Duration::from_secs(300)).await.unwrap();
+        assert_eq!(SockRef::from(&patient).tcp_user_timeout().unwrap(), Some(Duration::from_secs(300)));
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));

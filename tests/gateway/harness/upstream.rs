@@ -67,6 +67,8 @@ pub enum Reply {
     Reset(Vec<u8>),
     /// These bytes before the request's body is read.
     Early(Vec<u8>),
+    /// These bytes, and nothing is read or written after them.
+    Deaf(Vec<u8>),
     /// 200 with a body of so many bytes, which are counted as they are taken.
     Flood(usize),
     /// These pieces, with so long before each.
@@ -209,6 +211,10 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
         if let Reply::Early(bytes) = &reply {
             let _ = stream.write_all(bytes).await;
         }
+        if let Reply::Deaf(bytes) = &reply {
+            let _ = stream.write_all(bytes).await;
+            return std::future::pending().await;
+        }
         recorded.whole = body(&mut stream, &mut buffer, &mut recorded).await;
         let whole = recorded.whole;
         shared.seen.send_modify(|seen| seen.requests.push(recorded));
@@ -216,7 +222,7 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
             return;
         }
         match reply {
-            Reply::Early(_) => {}
+            Reply::Early(_) | Reply::Deaf(_) => {}
             Reply::Bytes(bytes) => drop(stream.write_all(&bytes).await),
             Reply::Close(bytes) => {
                 let _ = stream.write_all(&bytes).await;

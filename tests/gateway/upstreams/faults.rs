@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use super::{errors, gateway, rounds};
 use crate::harness::client::Client;
 use crate::harness::framed::{self, Came, Framed, Then};
@@ -141,6 +144,25 @@ async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_the
         assert!(rest.is_err(), "an answer without a length may be silent: {silent}");
     }
     assert_eq!(gateway.sample(&errors("upstream_timeout")), Some(1.0));
+}
+
+#[tokio::test]
+async fn an_upstream_that_stalls_an_early_answer_and_takes_no_more_of_the_request_is_given_up() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream.url(), "timeout = \"300ms\"");
+    upstream.reply(Reply::Deaf(b"HTTP/1.1 413 Too Large\r\ncontent-length: 50\r\n\r\nhalf".to_vec()));
+    let (mut client, mut sending) = tokio::io::split(TcpStream::connect(gateway.address()).await.unwrap());
+    let uploading = tokio::spawn(async move {
+        sending.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 33554432\r\n\r\n").await.unwrap();
+        sending.write_all(&vec![b'x'; 32 << 20]).await
+    });
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), client.read_to_end(&mut answer)).await;
+    // The rest of the upload may be reset, which is an end as well.
+    let _ = read.expect("the gateway ends it");
+    assert!(answer.starts_with(b"HTTP/1.1 413 ") && answer.ends_with(b"half"), "{}", String::from_utf8_lossy(&answer));
+    assert!(uploading.await.unwrap().is_err());
+    gateway.counted(&errors("upstream_timeout"), 1.0).await;
 }
 
 #[tokio::test]
