@@ -38,7 +38,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 use self::admin::Admin;
-use self::connection::Site;
+use self::connection::{MOMENT, Site};
 use self::drain::{Drain, Phase, Phases};
 use self::room::{Room, Terms};
 use self::workers::Workers;
@@ -162,9 +162,9 @@ impl Running {
     }
 }
 
-/// How long the workers have at least to look whether something has arrived: a drain without patience ends well where nothing
-/// has.
-const LAST_LOOK: Duration = Duration::from_millis(250);
+/// How long a drain lasts at least where connections are open: an idle one ends after its [`MOMENT`], and a drain without
+/// patience ends well where all are idle.
+const LAST_LOOK: Duration = MOMENT.saturating_add(Duration::from_millis(500));
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -4,7 +4,7 @@
 //! connections is bounded over all workers: see [`super::room`].
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -25,7 +25,8 @@ use crate::telemetry::labels::ConnectionFault;
 /// How often the log says that connections cannot be accepted.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How long accepting rests after the system refused a socket (file descriptors exhausted, for one).
+/// How long accepting rests after the system refused a socket (file descriptors exhausted, for one): it would refuse the next
+/// one as well.
 const REST: Duration = Duration::from_millis(100);
 
 /// The threads of a server.
@@ -100,7 +101,9 @@ where
                     let help = "where files are too many, raise the limit of open files (ulimit -n, LimitNOFILE)";
                     tracing::warn!(%error, help, "cannot accept connections");
                 }
-                tokio::time::sleep(REST).await;
+                if !is_of_one(error.kind()) {
+                    tokio::time::sleep(REST).await;
+                }
                 continue;
             }
         };
@@ -122,6 +125,20 @@ where
     drop((socket, listening));
 }
 
+/// Whether accepting failed because of that one connection, and the next one may succeed (accept(2)): it was given up while it
+/// waited, a firewall forbids it, or its network is gone.
+fn is_of_one(error: ErrorKind) -> bool {
+    matches!(
+        error,
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+    )
+}
+
 /// Serves a connection in a task of its own.
 fn attend<H, F>(stream: TcpStream, address: SocketAddr, place: Place, site: Arc<Site>, handler: H)
 where
@@ -138,4 +155,17 @@ where
         }
         drop((open, place));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepting_rests_only_where_the_next_connection_would_fail_as_well() {
+        // By their numbers on Linux: EMFILE, ENFILE, ENOMEM, ENOBUFS, EBADF; ECONNABORTED, EPERM, ENETDOWN, EHOSTUNREACH.
+        let of_one = |number: i32| is_of_one(io::Error::from_raw_os_error(number).kind());
+        assert!(![24, 23, 12, 105, 9].into_iter().any(of_one));
+        assert!([103, 1, 100, 113].into_iter().all(of_one));
+    }
 }

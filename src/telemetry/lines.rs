@@ -7,9 +7,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::metrics::Dropped;
 
@@ -63,11 +63,16 @@ impl Lines {
 
     /// Waits until what was added before is written, at most `limit`. Blocks its thread: for the end of the process.
     pub(super) fn flush(&self, limit: Duration) {
+        // Past the limit the pipe stalls: the process must end all the same.
+        let deadline = Instant::now() + limit;
         let (done, wait) = sync_channel(1);
-        if self.queue.try_send(Entry::Flush(done)).is_ok() {
-            // Past the limit the pipe stalls: the process must end all the same.
-            let _ = wait.recv_timeout(limit);
+        while let Err(TrySendError::Full(_)) = self.queue.try_send(Entry::Flush(done.clone())) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            thread::sleep(GATHERING);
         }
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -193,12 +198,11 @@ mod tests {
         }
         assert_eq!(dropped.count(), 10);
 
+        // A flush waits for its place in the queue, too, and no longer than it may.
+        lines.flush(Duration::from_millis(1));
         drop(opener);
-        // The queue is full at first, so that a flush may find no place: its thread makes room soon.
-        while written.lock().unwrap().len() < b"first\n".len() + 2 * MAX_LINES {
-            entered.recv_timeout(SOON).unwrap();
-            lines.flush(SOON);
-        }
+        lines.flush(SOON);
+        assert_eq!(written.lock().unwrap().len(), b"first\n".len() + 2 * MAX_LINES);
         lines.add(b"last\n".to_vec());
         lines.flush(SOON);
         assert!(written.lock().unwrap().ends_with(b"x\nlast\n"));

@@ -175,6 +175,18 @@ async fn over_http2_what_was_sent_before_goaway_was_heard_is_answered() {
 }
 
 #[tokio::test]
+async fn without_patience_too_a_drain_ends_well_where_all_are_idle() {
+    let (_upstream, gateway) = world().await;
+    let (mut asked, silent) = (Client::connect(gateway.address()).await, Client::connect(gateway.address()).await);
+    assert_eq!(asked.get("/").await.status, 200);
+    let mut http2 = Http2::connect(gateway.address()).await;
+    assert_eq!(http2.ask(get()).await.status, 200);
+    let drain = Drain { delay: Duration::ZERO, timeout: Duration::ZERO };
+    assert!(gateway.running().drain(drain).await, "nothing was lost");
+    drop((asked, silent, http2));
+}
+
+#[tokio::test]
 async fn what_outlasts_the_patience_is_cut_off_and_told() {
     let (upstream, gateway) = world().await;
     upstream.reply(Reply::Stall(Vec::new()));
