@@ -99,7 +99,7 @@ options! {
         connections: u32 = Default("20000");
         /// of a request's head; at least 8KiB
         head_bytes: Size = Default(r#""32KiB""#);
-        /// from the first byte of a request's head to its last
+        /// from the first byte of a request's head to its last, over HTTP/1; of a TLS handshake too
         header_timeout: Duration = Default(r#""10s""#);
         /// between requests
         idle_timeout: Duration = Default(r#""75s""#);

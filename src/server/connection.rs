@@ -2,8 +2,9 @@
 //!
 //! 1. HTTP/2 is told from HTTP/1 by the TLS handshake (ALPN), else by the connection's first bytes (prior knowledge,
 //!    RFC 9113 section 3.3).
-//! 2. Its deadlines are exact: a head is complete within `header_timeout` of its first byte, a request begins within
-//!    `idle_timeout` of the last one's end, and a client that takes its answer more slowly than `answers` is given up.
+//! 2. Its deadlines are exact: a head of HTTP/1 is complete within `header_timeout` of its first byte, a request begins within
+//!    `idle_timeout` of the last one's end, and a client that takes its answer more slowly than `answers` is given up. A head of
+//!    HTTP/2 is bounded in size, and a connection has one at a time: beside other requests it may take as long as they do.
 //! 3. What costs memory is there only while it is needed: a connection that has not begun to speak, or on which HTTP/1 is
 //!    quiet, is a socket and a timer.
 //! 4. When the server closes, a request that has been sent is answered. Nobody is cut off who could not know: an HTTP/1

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -19,17 +20,22 @@ const GROWTH_KIB: u64 = 64 * 1024;
 
 struct World {
     upstream: Upstream,
+    /// Where `/flood` goes.
+    flooding: Upstream,
     gateway: Binary,
 }
 
 impl World {
-    fn start(upstream: Upstream) -> Self {
+    async fn start() -> Self {
+        let (upstream, flooding) = (Upstream::start().await, Upstream::start().await);
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [[routes]]\npath = \"/*\"\npolicy = \"public\"\nupstream = \"{}\"\n",
-            upstream.url()
+             [[routes]]\npath = \"/*\"\npolicy = \"public\"\nupstream = \"{}\"\n\
+             [[routes]]\npath = \"/flood\"\npolicy = \"public\"\nupstream = \"{}\"\n",
+            upstream.url(),
+            flooding.url()
         );
-        Self { gateway: Binary::start(&config), upstream }
+        Self { gateway: Binary::start(&config), upstream, flooding }
     }
 
     /// Runs a flood beside a client that asks all the time: what the flood came to. Memory stays bounded.
@@ -59,7 +65,11 @@ impl World {
 }
 
 fn get() -> Vec<u8> {
-    block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")])
+    block(&asking("/"))
+}
+
+fn asking(path: &str) -> [(&'static str, &str); 4] {
+    [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)]
 }
 
 /// Error codes (RFC 9113 section 7).
@@ -69,7 +79,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 
 #[tokio::test]
 async fn a_flood_that_has_no_use_ends_the_connection() {
-    let world = World::start(Upstream::start().await);
+    let world = World::start().await;
     type Piece = fn(&mut Frames) -> Vec<u8>;
     let floods: [(&str, Piece, usize, u32); 5] = [
         (
@@ -126,7 +136,7 @@ fn updated(client: &mut Frames, increment: u32) -> Vec<u8> {
 
 #[tokio::test]
 async fn frames_that_ask_for_answers_are_held_back_with_them() {
-    let world = World::start(Upstream::start().await);
+    let world = World::start().await;
     for (name, piece) in [
         ("settings", frame(SETTINGS, 0, 0, &[]).repeat(1000)),
         ("settings that change", frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0x10, 0]).repeat(1000)),
@@ -144,7 +154,7 @@ async fn frames_that_ask_for_answers_are_held_back_with_them() {
 
 #[tokio::test]
 async fn a_list_of_fields_far_over_the_limit_ends_the_connection() {
-    let world = World::start(Upstream::start().await);
+    let world = World::start().await;
     let ended = world
         .beside(async {
             let mut client = Frames::connect(world.gateway.address).await;
@@ -164,10 +174,9 @@ async fn a_list_of_fields_far_over_the_limit_ends_the_connection() {
 
 #[tokio::test]
 async fn a_hundred_streams_are_open_at_once() {
-    let upstream = Upstream::start().await;
-    let world = World::start(upstream);
+    let world = World::start().await;
     let (_never, gate) = watch::channel(false);
-    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+    let fields = asking("/");
     let mut client = Frames::connect(world.gateway.address).await;
     for _ in 0..100 {
         world.upstream.reply(Reply::Held(gate.clone(), Vec::new()));
@@ -178,22 +187,44 @@ async fn a_hundred_streams_are_open_at_once() {
     assert_eq!(world.upstream.requests().len(), 100);
 }
 
+/// Returns once nothing more is taken of what an upstream sends: how much that was.
+async fn settled(upstream: &Upstream) -> usize {
+    let mut taken = upstream.flooded();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = upstream.flooded();
+        if now == taken {
+            return taken;
+        }
+        taken = now;
+    }
+}
+
 #[tokio::test]
-async fn answers_that_have_no_window_are_not_fetched() {
-    let upstream = Upstream::start().await;
+async fn answers_that_nobody_takes_are_not_fetched() {
     let length = 64 * 1024 * 1024;
-    for _ in 0..100 {
-        upstream.reply(Reply::Flood(length));
+    for (window, what) in [(0, "no window"), (0x7fff_ffff, "a window without end, and nothing that reads")] {
+        let world = World::start().await;
+        for _ in 0..200 {
+            world.flooding.reply(Reply::Flood(length));
+        }
+        let (taken, clients) = world
+            .beside(async {
+                let mut clients = Vec::new();
+                for _ in 0..2 {
+                    let mut client = Frames::connect_with(world.gateway.address, &[(4, window)]).await;
+                    client.send(&frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes())).await;
+                    for _ in 0..100 {
+                        client.begin(&asking("/flood")).await;
+                    }
+                    clients.push(client);
+                }
+                world.flooding.request(199).await;
+                (settled(&world.flooding).await, clients)
+            })
+            .await;
+        // What the kernel's buffers hold is taken from the upstream, too.
+        assert!(taken < 200 * length / 8, "{what}: {taken} bytes were taken from the upstream");
+        drop(clients);
     }
-    let world = World::start(upstream);
-    let no_window = [(4, 0)];
-    let mut client = Frames::connect_with(world.gateway.address, &no_window).await;
-    for _ in 0..100 {
-        client.begin(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]).await;
-    }
-    world.upstream.request(99).await;
-    world.beside(async {}).await;
-    let taken = world.upstream.flooded();
-    // What the kernel's buffers hold is taken from the upstream, too.
-    assert!(taken < 100 * length / 8, "{taken} bytes were taken from the upstream, and none by the client");
 }

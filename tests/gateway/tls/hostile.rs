@@ -100,9 +100,7 @@ async fn a_handshake_has_the_time_of_a_head_and_keeps_nobody_waiting() {
         client.send(&record[..sent]).await;
         slow.push(client);
     }
-    world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 40.0).await;
     world.serves().await;
-    assert!(begun.elapsed() < Duration::from_secs(1), "the machine is too slow for this test");
     for mut client in slow {
         assert_eq!(client.rest().await, b"");
     }

@@ -168,12 +168,12 @@ async fn an_upstream_that_stalls_an_early_answer_and_takes_no_more_of_the_reques
 #[tokio::test]
 async fn an_answer_may_be_slow_as_long_as_it_goes_on() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"400ms\"");
-    let pieces = std::iter::once("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n")
-        .chain("slowly".split("").filter(|piece| !piece.is_empty()));
+    let gateway = gateway(&upstream.url(), "timeout = \"1s\"");
+    let pieces = std::iter::once("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n")
+        .chain("slowly, slowly".split("").filter(|piece| !piece.is_empty()));
     upstream.reply(Reply::Drip(pieces.map(|piece| piece.as_bytes().to_vec()).collect(), Duration::from_millis(100)));
     let mut client = Client::connect(gateway.address()).await;
-    assert_eq!(client.get("/").await.text(), "slowly");
+    assert_eq!(client.get("/").await.text(), "slowly, slowly");
 }
 
 #[tokio::test]
