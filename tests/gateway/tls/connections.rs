@@ -59,9 +59,10 @@ async fn a_client_may_leave_without_a_word() {
     let world = World::start().await;
     let mut client = world.client(&world.tls()).await;
     assert_eq!(client.get("/").await.status, 200);
-    // The stream ends below TLS, here and before any request.
+    // The stream ends below TLS, here and before any request. In version 1.3 tickets come behind the handshake: over what it has
+    // not read a socket is closed by a reset.
     drop(client);
-    drop(world.client(&world.tls()).await);
+    drop(world.client(&world.tls().version(&TLS12)).await);
     world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
     let text = world.gateway.shared().telemetry().metrics.render();
     assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
