@@ -4,7 +4,7 @@
 //! `cargo bench --bench hop`. Every server is a process of its own, so that its processor time and memory are its own; the
 //! figure to trust on a shared machine is processor time per request. Layouts: *per core* is what `run` does, one
 //! single-threaded runtime per worker with upstream connections of its own; *shared* is one multi-threaded runtime with
-//! one pool, made of the same parts.
+//! one pool, made of the same parts. *Traced* sends spans of that share of the requests to a collector.
 
 #![allow(
     missing_docs,
@@ -44,7 +44,11 @@ use bearward::gateway::{Gateways, Peer, Shared};
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::metrics;
 use bearward::telemetry::Telemetry;
+use bytes::Bytes;
 use harness::{Server, at, configure, read_ok, token};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -63,6 +67,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         [_, "upstream"] => harness::upstream(),
+        [_, "collector"] => collector(),
         [_, "per-core", config] => harness::gateway(Path::new(config)),
         [_, "shared", config] => shared(Path::new(config)),
         _ => compare(),
@@ -78,6 +83,14 @@ fn compare() {
     let (config, token) = (config.to_str().unwrap(), token(key, 0));
     let per_core = Server::start(&["per-core", config]);
     let shared = Server::start(&["shared", config]);
+    let collector = Server::start(&["collector"]);
+    let traced = |share: &str| {
+        let path = directory.path().join(format!("traced-{share}.toml"));
+        let telemetry = format!("[telemetry]\notlp = \"http://{}\"\nsample = {share}\n", collector.address);
+        std::fs::write(&path, std::fs::read_to_string(config).unwrap() + &telemetry).unwrap();
+        Server::start(&["per-core", path.to_str().unwrap()])
+    };
+    let (hundredth, tenth) = (traced("0.01"), traced("0.1"));
     let plain = "GET /plain HTTP/1.1\r\nHost: api.example.com\r\n\r\n".to_owned();
     let bearer = format!("GET /orders HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\r\n");
     let cases = [
@@ -86,6 +99,8 @@ fn compare() {
         ("public route, shared", &shared, &plain),
         ("RS256 token, per core", &per_core, &bearer),
         ("RS256 token, shared", &shared, &bearer),
+        ("RS256 token, per core, traced 1 %", &hundredth, &bearer),
+        ("RS256 token, per core, traced 10 %", &tenth, &bearer),
     ];
     let mut results: Vec<Vec<Load>> = cases.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
@@ -168,6 +183,21 @@ impl Spread {
     }
 }
 
+/// A collector that takes all spans, and does nothing with them.
+fn collector() {
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|request: Request<Incoming>| async move {
+                request.into_body().collect().await.map(|_| Response::new(Empty::<Bytes>::new()))
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+}
+
 /// The same gateway on one runtime with several threads and one pool.
 fn shared(config: &Path) {
     let config = Config::load(config).unwrap().config;
@@ -175,7 +205,7 @@ fn shared(config: &Path) {
     let telemetry = Arc::new(Telemetry { metrics: metrics(&config).unwrap(), access: None, log: None });
     runtime.block_on(async {
         let control = tokio::runtime::Handle::current();
-        let shared = Shared::new(telemetry, Clock::system(), Pace::default(), &control).unwrap();
+        let shared = Shared::new(telemetry, Clock::system(), Pace::default(), None, &control).unwrap();
         let gateway = Gateways::start(config, Arc::new(shared)).of(0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         println!("{}", listener.local_addr().unwrap());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bearward::cli::check;
 use bearward::config::{
     Address, Authorization, ClientCertificateMode, Config, Endpoints, KeySource, LogFormat, LogLevel, RefusalLog,
-    example,
+    example, reference,
 };
 use bearward::policy::issuer::IssuerId;
 use bearward::policy::route::Access;
@@ -75,6 +75,12 @@ fn every_bad_file_gets_exactly_its_report() {
 fn the_example_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
     assert!(compare(&path, &example()), "run this test with BLESS=1");
+}
+
+#[test]
+fn the_page_of_options_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md");
+    assert!(compare(&path, &reference()), "run this test with BLESS=1");
 }
 
 #[test]

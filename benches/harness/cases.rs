@@ -38,7 +38,7 @@ use bearward::policy::request::{HeadLimits, RequestView};
 use bearward::policy::route::{Route, RouteTable};
 use bearward::policy::session::Login;
 use bearward::policy::site::SiteId;
-use bearward::policy::trace::{RequestId, Trace};
+use bearward::policy::trace::{RequestId, Sampling, Trace};
 use bearward::remote::clock::{Clock, Hands};
 use bearward::server::assembly::metrics;
 use bearward::telemetry::Telemetry;
@@ -292,7 +292,7 @@ impl Started {
     fn of(config: Config, runtime: Runtime) -> Self {
         let telemetry = Arc::new(Telemetry { metrics: metrics(&config).unwrap(), access: None, log: None });
         let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW));
-        let shared = Shared::new(telemetry, clock, Pace::default(), runtime.handle()).unwrap();
+        let shared = Shared::new(telemetry, clock, Pace::default(), None, runtime.handle()).unwrap();
         let gateways = Gateways::start(config, Arc::new(shared));
         while !gateways.in_force().keys().seen(IssuerId(0)) {
             std::thread::sleep(Duration::from_millis(1));
@@ -489,7 +489,7 @@ fn rewrite(token: &str) -> Box<dyn FnMut()> {
         (http::header::CONTENT_LENGTH, HeaderValue::from_static("100")),
         (http::header::DATE, HeaderValue::from_static("Wed, 25 Nov 2026 16:00:00 GMT")),
     ]);
-    let (request_id, trace) = (RequestId::made([7; 16]), Trace::of(&sent, [7; 24]));
+    let (request_id, trace) = (RequestId::made([7; 16]), Trace::of(&sent, [7; 32], Sampling::OFF));
     Box::new(move || {
         let mut headers = sent.clone();
         let onward = Onward {

@@ -19,12 +19,13 @@ pub mod demo;
 pub mod explain;
 pub mod init;
 pub mod inspect;
+pub mod manual;
 pub mod run;
 pub mod schema;
 
 /// Lets a request through to your API only with a proven access token, and says why when it does not.
 #[derive(Debug, Parser)]
-#[command(name = "bearward", version, propagate_version = true, help_template = HELP, before_help = FIRST_STEPS)]
+#[command(name = "bearward", version = version(), propagate_version = true, help_template = HELP, before_help = FIRST_STEPS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -73,6 +74,18 @@ enum Command {
     /// Print the JSON Schema (draft-07) of the configuration file, for editors.
     #[command(help_template = HELP, before_help = example("bearward schema > config.schema.json"))]
     Schema,
+    /// Print the script that completes commands and options in a shell.
+    #[command(hide = true, help_template = HELP, before_help = example("bearward completions bash"))]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command.
+    #[command(hide = true, help_template = HELP, before_help = example("bearward man man1"))]
+    Man {
+        /// Where to.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -143,7 +156,28 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Demo { dialect, check } => demo::run(dialect.as_deref(), check),
         Command::Init { issuer } => init::run(&issuer),
-        Command::Schema => schema::run(&mut io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS),
+        Command::Schema => written(schema::run(&mut io::stdout())),
+        Command::Completions { shell } => written(manual::completions(shell, &mut io::stdout())),
+        Command::Man { directory } => written(manual::man(&directory)),
+    }
+}
+
+/// The crate's version, and the commit it was built from where the build was told that by `BEARWARD_COMMIT`.
+fn version() -> String {
+    let commit = option_env!("BEARWARD_COMMIT").filter(|commit| !commit.is_empty());
+    commit.map_or_else(
+        || env!("CARGO_PKG_VERSION").to_owned(),
+        |commit| format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+    )
+}
+
+fn written(done: io::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: cannot write: {error}\n"));
+            ExitCode::FAILURE
+        }
     }
 }
 

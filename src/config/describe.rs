@@ -13,7 +13,9 @@ use self::session::SessionLine;
 use self::upstream::UpstreamLine;
 use super::authorities::Authorities;
 use super::facts::moment;
-use super::model::{Certificate, Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Server};
+use super::model::{
+    Certificate, Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Server, Traces,
+};
 use super::read::{EncodedSlash, PreflightRule};
 use super::units::{duration_text, size_text};
 use crate::policy;
@@ -40,6 +42,14 @@ struct ServerLine {
     client_certificates: Option<ClientCertificatesLine>,
     trusted_proxies: Vec<String>,
     proxy_protocol: bool,
+    /// None: nothing is traced.
+    traces: Option<TracesLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct TracesLine {
+    otlp: String,
+    sample: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,7 +155,7 @@ impl Config {
     pub fn describe(&self) -> Description {
         Description {
             hash: self.hash.clone(),
-            server: server_line(&self.server),
+            server: server_line(&self.server, &self.traces),
             routes: self.rules.routes.routes().iter().filter_map(|route| self.route_line(route)).collect(),
             issuers: self
                 .rules
@@ -260,7 +270,7 @@ fn introspection_line(source: &Issuer, signer: &policy::issuer::Issuer) -> Optio
     })
 }
 
-fn server_line(server: &Server) -> ServerLine {
+fn server_line(server: &Server, traces: &Traces) -> ServerLine {
     let tls = server.tls.as_ref();
     let certificates = tls.map(|tls| tls.certificates.as_slice()).unwrap_or_default();
     ServerLine {
@@ -271,6 +281,7 @@ fn server_line(server: &Server) -> ServerLine {
             .map(|clients| ClientCertificatesLine { mode: clients.mode.name(), trusts: trusts(&clients.authorities) }),
         trusted_proxies: server.trusted_proxies.iter().map(ToString::to_string).collect(),
         proxy_protocol: server.proxy_protocol,
+        traces: traces.otlp.as_ref().map(|otlp| TracesLine { otlp: otlp.to_string(), sample: traces.sample }),
     }
 }
 
@@ -336,6 +347,9 @@ impl fmt::Display for ServerLine {
         some(f, "trusts", &self.trusted_proxies)?;
         if self.proxy_protocol {
             line(f, "begins", "each connection with a PROXY header, from those alone")?;
+        }
+        if let Some(TracesLine { otlp, sample }) = &self.traces {
+            line(f, "traces", &format!("go to {otlp}: those that their caller records, {sample} of the others"))?;
         }
         f.write_char('\n')
     }

@@ -11,10 +11,15 @@ use super::fault::sites::{self, Site};
 #[path = "../../tests/config/directory.rs"]
 mod directory;
 
-/// What no file can bring about: a default that is no TOML, an http URL without a host, a system without authorities, and a
-/// TLS library without versions.
-const BEYOND_FILES: [&str; 4] =
-    ["the default of `{}`", "`{text}` has no host", "the system trusts no authority", "TLS is not possible"];
+/// What no file can bring about: a default that is no TOML, an http URL without a host, a system without authorities, a TLS
+/// library without versions, and a build without a part.
+const BEYOND_FILES: [&str; 5] = [
+    "the default of `{}`",
+    "`{text}` has no host",
+    "the system trusts no authority",
+    "TLS is not possible",
+    "this build cannot",
+];
 
 #[test]
 fn every_fault_is_in_a_golden_file() {

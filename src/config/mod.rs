@@ -30,6 +30,7 @@ mod model;
 mod nearest;
 mod options;
 mod read;
+mod reference;
 mod report;
 mod schema;
 mod secret;
@@ -58,6 +59,7 @@ pub use self::model::{
     LogFormat, LogLevel, RefusalLog, Scheme, Secret, Server, Session, SigningKey, Store, StoreAddress, Tls, Trust,
     Upstream, UpstreamTls,
 };
+pub use self::reference::reference;
 pub use self::report::Report;
 pub use self::schema::schema;
 

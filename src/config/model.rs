@@ -34,6 +34,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is logged.
     pub log: Log,
+    /// What is traced.
+    pub traces: Traces,
     /// Where the issuers' keys come from: the same places as in `rules.issuers`.
     pub issuers: Vec<Issuer>,
     /// The APIs behind us, by [`UpstreamId`](crate::policy::route::UpstreamId).
@@ -155,6 +157,15 @@ pub struct AccessLog {
     pub sample: f64,
     /// Whether refusals are sampled too.
     pub refused: RefusalLog,
+}
+
+/// What is traced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// The collector that gets spans; none: nothing is traced.
+    pub otlp: Option<Url>,
+    /// The share of new traces that is recorded, from 0 to 1.
+    pub sample: f64,
 }
 
 /// Where an issuer's keys come from.

@@ -35,6 +35,8 @@ options! {
         admin: Admin = Section;
         /// access lines on standard output, everything else on standard error
         log: Log = Section;
+        /// traces
+        telemetry: Telemetry = Section;
         /// who signs tokens
         issuers: Named<Issuer> = Named("main");
         /// the APIs behind us
@@ -131,6 +133,14 @@ options! {
         sample: Share = Default("1.0");
         /// "all" or "sample"
         refused: RefusalLog = Default(r#""all""#);
+    }
+
+    /// `[telemetry]`
+    struct Telemetry {
+        /// the collector that gets spans, as OTLP over HTTP
+        otlp: Url = Off(r#""http://collector:4318""#);
+        /// the share of the traces begun here that is recorded; others as their caller says
+        sample: Share = Default("0.01");
     }
 
     /// `[issuers.NAME]`

@@ -16,6 +16,7 @@ use crate::config::{Config, Issuer, KeySource as ConfiguredSource, LogFormat, Lo
 use crate::policy::Rules;
 use crate::policy::issuer::IssuerId;
 use crate::policy::site::SiteId;
+use crate::policy::trace::Sampling;
 use crate::remote::http::PlainHttp;
 use crate::remote::introspect::{self, Event, Introspector, Judge};
 use crate::remote::jwks::source::{KeySource, Origin};
@@ -38,6 +39,7 @@ pub struct InForce {
     /// By [`SiteId`]; none where the session cannot be kept.
     parties: Vec<Option<RelyingParty>>,
     ledger: Ledger,
+    sampling: Sampling,
     /// Whether every issuer that was required before had been seen.
     was_ready: bool,
 }
@@ -71,6 +73,7 @@ impl InForce {
         }
         let was_ready = before.is_some_and(Self::is_ready);
         let targets = config.upstreams.iter().map(Target::from).collect();
+        let sampling = config.traces.otlp.as_ref().map_or(Sampling::OFF, |_| Sampling::share(config.traces.sample));
         Self {
             identity_names: identity_names(&config),
             own_cookies: own_cookies(&config),
@@ -80,6 +83,7 @@ impl InForce {
             introspectors,
             parties,
             ledger,
+            sampling,
             was_ready,
         }
     }
@@ -122,6 +126,11 @@ impl InForce {
     /// Where outcomes go.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Which traces are recorded.
+    pub(super) fn sampling(&self) -> Sampling {
+        self.sampling
     }
 
     fn is_ready(&self) -> bool {

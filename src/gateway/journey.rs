@@ -83,7 +83,7 @@ impl Journey {
             _in_flight: shared.telemetry().metrics.request_started(),
             hop,
             request_id: kept.unwrap_or_else(|| RequestId::made(random())),
-            trace: Trace::of(headers, random()),
+            trace: Trace::of(headers, random(), gateway.in_force.sampling()),
             route: None,
             origin: None,
             site: None,
@@ -234,6 +234,10 @@ impl Drop for Journey {
             request_id: self.request_id.value().clone(),
             trace_id: u128::from_str_radix(self.trace.id(), 16).ok(),
         };
-        outcome.record(self.gateway.in_force.ledger());
+        let ledger = self.gateway.in_force.ledger();
+        outcome.record(ledger);
+        if let (Some(recorded), Some(spans)) = (self.trace.recorded(), self.gateway.shared.spans()) {
+            spans.request(&outcome, recorded, ledger);
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use url::Url;
 
+use super::random::random;
 use super::refresh::Renewals;
 use super::request_body::Pace;
 use super::verified::Verified;
@@ -17,6 +19,7 @@ use crate::remote::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
+use crate::telemetry::spans::Spans;
 
 /// The parts that all workers share cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +36,36 @@ pub struct Shared {
     own_key: [u8; KeyRing::KEY],
     telemetry: Arc<Telemetry>,
     refusals: Refusals,
+    /// Where spans go; nothing where no collector is configured.
+    spans: Option<Spans>,
     started: Monotonic,
     pace: Pace,
 }
 
 impl Shared {
-    /// What is not a request (fetching keys) will run on the runtime of `control`.
+    /// What is not a request (fetching keys, sending spans to the collector at `otlp`) will run on the runtime of `control`.
     ///
     /// # Errors
     ///
     /// Where no outgoing call is possible at all.
-    pub fn new(telemetry: Arc<Telemetry>, clock: Clock, pace: Pace, control: &Handle) -> Result<Self, SharedFault> {
+    pub fn new(
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        pace: Pace,
+        otlp: Option<&Url>,
+        control: &Handle,
+    ) -> Result<Self, SharedFault> {
         let client = Client::new(clock.clone()).map_err(SharedFault)?;
-        let told = Arc::clone(&telemetry);
+        let spans = otlp.and_then(|base| collecting(base, &client, &clock, control, &telemetry));
+        let (told, traced) = (Arc::clone(&telemetry), spans.clone());
         let observer = move |event: Event| match event {
             Event::Fetched(fetch) => {
                 told.metrics.jwks_fetched(&fetch.issuer, fetch.trigger, fetch.result, fetch.keys);
                 if fetch.result == FetchResult::Success {
                     told.metrics.jwks_replaced(&fetch.issuer, fetch.at);
+                }
+                if let Some(spans) = &traced {
+                    spans.keys_fetched(&fetch.issuer, fetch.trigger, fetch.result, fetch.at, fetch.took, random());
                 }
             }
             Event::Restored { issuer, keys, fetched } => {
@@ -69,6 +84,7 @@ impl Shared {
             renewals: Arc::default(),
             telemetry,
             refusals: Refusals::default(),
+            spans,
             started,
             pace,
         })
@@ -123,6 +139,11 @@ impl Shared {
         &self.refusals
     }
 
+    /// Where spans go, if anywhere.
+    pub fn spans(&self) -> Option<&Spans> {
+        self.spans.as_ref()
+    }
+
     /// The monotonic time since this was started.
     pub(super) fn since_start(&self) -> Duration {
         self.clock().now().since(self.started)
@@ -132,4 +153,17 @@ impl Shared {
     pub fn pace(&self) -> Pace {
         self.pace
     }
+}
+
+/// Begins to send spans to the collector at `base`.
+#[cfg(feature = "otlp")]
+fn collecting(base: &Url, client: &Client, clock: &Clock, control: &Handle, telemetry: &Telemetry) -> Option<Spans> {
+    use crate::remote::collector;
+    Some(collector::start(base, client.clone(), clock.clone(), control, telemetry.metrics.spans_dropped()))
+}
+
+/// Nothing: the configuration refuses a collector where the build has no client for it.
+#[cfg(not(feature = "otlp"))]
+fn collecting(_: &Url, _: &Client, _: &Clock, _: &Handle, _: &Telemetry) -> Option<Spans> {
+    None
 }

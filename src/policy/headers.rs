@@ -178,6 +178,7 @@ const UNNAMEABLE: [&str; 7] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::trace::Sampling;
 
     fn onward(sent: &[(&str, &str)], keep_authorization: bool) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
@@ -195,7 +196,7 @@ mod tests {
             own_cookies: &[],
             hop: Hop { peer: "192.0.2.1".parse().unwrap(), trusted: false, tls: false },
             request_id: &RequestId::made([0; 16]),
-            trace: &Trace::of(&HeaderMap::new(), [0; 24]),
+            trace: &Trace::of(&HeaderMap::new(), [0; 32], Sampling::OFF),
         };
         towards_upstream(&mut headers, &onward);
         let mut fields: Vec<_> =
@@ -216,7 +217,7 @@ mod tests {
         let expected = [
             ("forwarded", "for=192.0.2.1;proto=http;host=\"api.test\""),
             ("host", "api.test"),
-            ("traceparent", "00-01000000000000000000000000000000-0100000000000000-00"),
+            ("traceparent", "00-00000000000000010000000000000000-0000000000000001-00"),
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-host", "api.test"),
             ("x-forwarded-proto", "http"),

@@ -3,6 +3,8 @@
 //! 1. A request id is kept from a trusted proxy where it is short and plain; otherwise it is made.
 //! 2. One valid `traceparent` is passed on unchanged with its `tracestate`. An absent, repeated or malformed one is
 //!    replaced by a new root, and `tracestate`, which means nothing without it, is dropped (Trace Context section 3.3).
+//! 3. A trace that is recorded here, because its caller records it or because it began here and was chosen, goes on as a
+//!    child of our call of the upstream.
 //!
 //! Randomness is an argument.
 
@@ -65,23 +67,90 @@ impl fmt::Debug for RequestId {
     }
 }
 
+/// Which traces are recorded here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampling {
+    /// What the last 63 bits of a new trace's id must be below; none where nobody collects traces.
+    below: Option<u64>,
+}
+
+impl Sampling {
+    /// None: nobody collects them.
+    pub const OFF: Self = Self { below: None };
+
+    /// Those that their caller records, and this share of those that begin here, from 0 to 1.
+    pub fn share(share: f64) -> Self {
+        Self { below: Some((share * (1_u64 << 63) as f64) as u64) }
+    }
+
+    /// Whether a trace that begins here is chosen. Its id decides, so that others who sample by it choose alike.
+    fn chooses(self, trace: u128) -> bool {
+        self.below.is_some_and(|below| (trace as u64) >> 1 < below)
+    }
+}
+
+/// The ids of a request in a trace that is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The trace's.
+    pub trace: u128,
+    /// The caller's span; none where the trace begins here.
+    pub parent: Option<u64>,
+    /// The span of the request.
+    pub own: u64,
+    /// The span of the call of the upstream.
+    pub onward: u64,
+}
+
+impl Recorded {
+    /// A trace that begins here.
+    pub fn root(random: [u8; 32]) -> Self {
+        let [high, low, own, onward] = std::array::from_fn(|at| {
+            let word: [u8; 8] = std::array::from_fn(|byte| random[8 * at + byte]);
+            u64::from_be_bytes(word)
+        });
+        // An id of zeroes is invalid (section 3.2.2.3); one fixed bit costs nothing.
+        let trace = u128::from(high | 1) << 64 | u128::from(low);
+        Self { trace, parent: None, own: own | 1, onward: onward | 1 }
+    }
+
+    /// The trace that a valid `traceparent` names, where its caller records it (section 3.2.2.5).
+    fn under(parent: &str, random: [u8; 32]) -> Option<Self> {
+        let flags = u8::from_str_radix(parent.get(53..55)?, 16).ok()?;
+        let trace = u128::from_str_radix(parent.get(3..35)?, 16).ok()?;
+        let span = u64::from_str_radix(parent.get(36..52)?, 16).ok()?;
+        (flags & 1 == 1).then(|| Self { trace, parent: Some(span), ..Self::root(random) })
+    }
+}
+
 /// The trace a request belongs to, and how it is told onwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     parent: HeaderValue,
     continued: bool,
+    recorded: Option<Recorded>,
 }
 
 impl Trace {
     /// The caller's trace where its `traceparent` is valid, else a new root made of `random`.
-    pub fn of(headers: &HeaderMap, random: [u8; 24]) -> Self {
+    pub fn of(headers: &HeaderMap, random: [u8; 32], sampling: Sampling) -> Self {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         if let (Some(parent), None) = (values.next(), values.next())
             && valid(parent.as_bytes())
         {
-            return Self { parent: parent.clone(), continued: true };
+            let under = |parent: &HeaderValue| Recorded::under(parent.to_str().ok()?, random);
+            let recorded = if sampling == Sampling::OFF { None } else { under(parent) };
+            let parent = recorded.map_or_else(|| parent.clone(), |ids| traceparent(ids.trace, ids.onward, true));
+            return Self { parent, continued: true, recorded };
         }
-        Self::root(random)
+        let ids = Recorded::root(random);
+        let recorded = sampling.chooses(ids.trace).then_some(ids);
+        Self { parent: traceparent(ids.trace, ids.onward, recorded.is_some()), continued: false, recorded }
+    }
+
+    /// The ids of the request's spans, where the trace is recorded here.
+    pub fn recorded(&self) -> Option<Recorded> {
+        self.recorded
     }
 
     /// The trace's id: 32 hexadecimal digits.
@@ -96,19 +165,18 @@ impl Trace {
             headers.remove(&TRACESTATE);
         }
     }
+}
 
-    /// A root that is not recorded: nobody here collects it, so nobody else is asked to (flags `00`).
-    fn root(mut random: [u8; 24]) -> Self {
-        // An id of zeroes is invalid (section 3.2.2.3); one fixed bit costs nothing.
-        random[0] |= 1;
-        random[16] |= 1;
-        let (trace, span) = random.split_at(16);
-        let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&mut parent[3..35], trace);
-        write_hex(&mut parent[36..52], span);
-        let parent = HeaderValue::from_bytes(&parent).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { parent, continued: false }
+/// A `traceparent` of version 00. Where nobody here records the trace, nobody else is asked to (flags `00`).
+fn traceparent(trace: u128, span: u64, recorded: bool) -> HeaderValue {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    write_hex(&mut text[3..35], &trace.to_be_bytes());
+    write_hex(&mut text[36..52], &span.to_be_bytes());
+    if recorded {
+        text[54] = b'1';
     }
+    // Hexadecimal digits and dashes are always a header value; the fallback only keeps this function total.
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Whether it is a `traceparent` of version 00, or of a later one that can be read as such (section 3.2.4).
@@ -142,17 +210,23 @@ fn write_hex(digits: &mut [u8], bytes: &[u8]) {
 mod tests {
     use super::*;
 
+    const OURS: u64 = 0xabab_abab_abab_abab;
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn traced(parents: &[&str]) -> HeaderMap {
+        sampled(parents, Sampling::OFF).1
+    }
+
+    /// The ids, and the fields that go onwards.
+    fn sampled(parents: &[&str], sampling: Sampling) -> (Option<Recorded>, HeaderMap) {
         let mut headers = HeaderMap::new();
         for parent in parents {
             headers.append(&TRACEPARENT, parent.parse().unwrap());
         }
         headers.insert(&TRACESTATE, HeaderValue::from_static("vendor=1"));
-        let trace = Trace::of(&headers, [0xab; 24]);
+        let trace = Trace::of(&headers, [0xab; 32], sampling);
         trace.set(&mut headers);
-        headers
+        (trace.recorded(), headers)
     }
 
     #[test]
@@ -182,6 +256,36 @@ mod tests {
             assert_eq!(all, ["00-abababababababababababababababab-abababababababab-00"], "{parents:?}");
             assert!(!headers.contains_key(&TRACESTATE), "{parents:?}");
         }
+    }
+
+    #[test]
+    fn a_trace_is_recorded_as_its_caller_does() {
+        let (all, none) = (Sampling::share(1.0), Sampling::share(0.0));
+        let trace = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
+        for sampling in [all, none] {
+            let (recorded, headers) = sampled(&[GOOD], sampling);
+            let expected = Recorded { trace, parent: Some(0xb7ad_6b71_6920_3331), own: OURS, onward: OURS };
+            assert_eq!(recorded, Some(expected));
+            assert_eq!(headers[&TRACEPARENT], "00-0af7651916cd43dd8448eb211c80319c-abababababababab-01");
+            assert_eq!(headers[&TRACESTATE], "vendor=1");
+
+            let unrecorded = GOOD.replace("-01", "-00");
+            let (recorded, headers) = sampled(&[&unrecorded], sampling);
+            assert_eq!(recorded, None);
+            assert_eq!(headers[&TRACEPARENT], unrecorded);
+        }
+        assert_eq!(sampled(&[GOOD], Sampling::OFF).0, None);
+    }
+
+    #[test]
+    fn a_share_of_new_traces_is_recorded() {
+        let (recorded, headers) = sampled(&[], Sampling::share(1.0));
+        assert_eq!(recorded, Some(Recorded { trace: u128::MAX / 255 * 0xab, parent: None, own: OURS, onward: OURS }));
+        assert_eq!(headers[&TRACEPARENT], "00-abababababababababababababababab-abababababababab-01");
+        assert_eq!(sampled(&[], Sampling::share(0.0)).0, None);
+        // 0xab is two thirds of 256.
+        assert!(sampled(&[], Sampling::share(0.68)).0.is_some());
+        assert!(sampled(&[], Sampling::share(0.66)).0.is_none());
     }
 
     #[test]

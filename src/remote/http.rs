@@ -226,6 +226,24 @@ impl Client {
         self.clock.until(deadline, exchange).await.unwrap_or(Err(FetchError::Timeout))
     }
 
+    /// The status of the answer to a document that is posted, where it is there at `deadline`. What the answer says is not read.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn deliver(
+        &self,
+        url: &Url,
+        plain: PlainHttp,
+        media: &'static str,
+        body: Vec<u8>,
+        deadline: Monotonic,
+    ) -> Result<StatusCode, FetchError> {
+        let request = self.client_for(url, plain)?.post(url.clone()).header(header::CONTENT_TYPE, media).body(body);
+        let sent = self.clock.until(deadline, send(request)).await;
+        sent.map_or(Err(FetchError::Timeout), |response| Ok(response?.status()))
+    }
+
     fn client_for(&self, url: &Url, plain: PlainHttp) -> Result<&reqwest::Client, FetchError> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(FetchError::Refused("the address holds user info"));

@@ -6,6 +6,8 @@
 mod breaker;
 pub mod client_auth;
 pub mod clock;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod discovery;
 pub mod http;
 pub mod introspect;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -100,7 +101,7 @@ impl Served {
             terms: terms(&config.server, pace, &Entrance::default())?,
         };
         let telemetry = Arc::new(telemetry);
-        let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, control)?);
+        let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, config.traces.otlp.as_ref(), control)?);
         let gateways = Arc::new(Gateways::start(config, shared));
         let (for_metrics, for_readiness) = (Arc::clone(&telemetry), Arc::clone(&gateways));
         let admin = Admin::new(move || for_metrics.metrics.render(), move || components(&for_readiness.in_force()));
@@ -197,13 +198,20 @@ impl Served {
         gently && renewed.is_ok()
     }
 
-    /// Stops at once, and waits for the workers' threads and for the access lines of what they served: not for use in a
+    /// Stops at once, and waits for the workers' threads and for the lines and spans of what they served: not for use in a
     /// task.
     pub fn stop(self) {
         self.running.stop();
-        self.gateways.shared().telemetry().flush();
+        let shared = self.gateways.shared();
+        shared.telemetry().flush();
+        if let Some(spans) = shared.spans() {
+            spans.flush(LAST_SPANS);
+        }
     }
 }
+
+/// How long the end of the process waits for the collector to take the last spans.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 fn keep_what_cannot_change(config: &mut Config, before: &Config) -> Vec<&'static str> {
     let mut kept = Vec::new();
@@ -219,6 +227,10 @@ fn keep_what_cannot_change(config: &mut Config, before: &Config) -> Vec<&'static
     if config.admin.listen != before.admin.listen {
         config.admin.listen = before.admin.listen;
         kept.push("admin.listen");
+    }
+    if config.traces.otlp != before.traces.otlp {
+        config.traces.otlp.clone_from(&before.traces.otlp);
+        kept.push("telemetry.otlp");
     }
     kept
 }

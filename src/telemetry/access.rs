@@ -97,11 +97,7 @@ fn line(format: Format, outcome: &Outcome, names: &Ledger) -> String {
     let trace_id = outcome.trace_id.map(|id| format!("{id:032x}"));
     let text = |value| Value::Text(value);
     let known = |value: Option<_>| value.map_or(Value::Unknown, Value::Text);
-    let result = outcome.decision.map(|decision| match decision {
-        Decision::Refused(_) => "refused",
-        Decision::Shadowed(_) => "shadowed",
-        Decision::Permitted | Decision::Anonymous => decision.label(),
-    });
+    let result = outcome.decision.map(Decision::word);
     let status = outcome.answer.map(|answer| answer.status.as_u16().to_string());
     let fields = [
         ("timestamp", text(&*timestamp)),

@@ -44,6 +44,7 @@ pub(super) struct Families {
     pub(super) build_info: IntGaugeVec,
     pub(super) access_dropped: IntCounter,
     pub(super) log_dropped: IntCounter,
+    pub(super) spans_dropped: IntCounter,
     /// How things stand: what has left the configuration has no series here.
     states: Vec<Forget>,
     /// What was counted: this outlives its name for a while.
@@ -192,6 +193,10 @@ impl Families {
             log_dropped: add.counter(
                 "bearward_log_lines_dropped_total",
                 "Log lines that were not written because standard error stalled or was closed.",
+            )?,
+            spans_dropped: add.counter(
+                "bearward_spans_dropped_total",
+                "Spans that were not sent because the collector did not take them, or not in time.",
             )?,
             states: add.states,
             counts: add.counts,

@@ -385,6 +385,15 @@ impl Decision {
         }
     }
 
+    /// The word for it where the code stands beside: in access lines and spans.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Shadowed(_) => "shadowed",
+            Self::Permitted | Self::Anonymous => self.label(),
+        }
+    }
+
     /// A number of its own for each value of the label.
     pub(super) const fn key(self) -> u16 {
         match self {

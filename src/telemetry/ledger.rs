@@ -113,6 +113,11 @@ impl Ledger {
         name(&self.issuer_names, issuer)
     }
 
+    /// The name of an upstream.
+    pub(super) fn upstream_name(&self, upstream: usize) -> Option<&str> {
+        name(&self.upstream_names, Some(upstream))
+    }
+
     /// Counts a finished request and writes its line, where it is wanted.
     pub(super) fn record(&self, outcome: &Outcome) {
         self.count(outcome);

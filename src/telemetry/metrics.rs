@@ -55,14 +55,14 @@ impl Drop for Held {
     }
 }
 
-/// Counts lines that could not be written.
+/// Counts lines that could not be written, and spans that could not be sent.
 #[derive(Debug, Clone)]
 pub struct Dropped(IntCounter);
 
 impl Dropped {
-    /// Adds lines to the count.
-    pub(super) fn add(&self, lines: u64) {
-        self.0.inc_by(lines);
+    /// Adds lines, or spans, to the count.
+    pub fn add(&self, dropped: u64) {
+        self.0.inc_by(dropped);
     }
 
     #[cfg(test)]
@@ -232,6 +232,11 @@ impl Metrics {
     /// The count of access lines that were not written.
     pub fn access_lines_dropped(&self) -> Dropped {
         Dropped(self.families.access_dropped.clone())
+    }
+
+    /// The count of spans that were not sent.
+    pub fn spans_dropped(&self) -> Dropped {
+        Dropped(self.families.spans_dropped.clone())
     }
 
     /// The count of log lines that were not written.

@@ -18,6 +18,7 @@ pub mod log;
 pub mod metrics;
 mod names;
 mod series;
+pub mod spans;
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};

@@ -19,6 +19,7 @@ mod refused;
 mod rules;
 mod sidecars;
 mod tools;
+mod unit;
 mod valid;
 
 use std::fs;

@@ -5,7 +5,9 @@ use crate::{Files, bearward};
 #[test]
 fn the_version_is_the_crates() {
     let done = bearward(&["--version"]);
-    assert_eq!((done.code, done.out), (0, format!("bearward {}\n", env!("CARGO_PKG_VERSION"))));
+    let commit = option_env!("BEARWARD_COMMIT").filter(|commit| !commit.is_empty());
+    let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
+    assert_eq!((done.code, done.out), (0, format!("bearward {}{commit}\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
@@ -54,6 +56,28 @@ fn the_readme_names_every_command() {
             assert!(options.contains(option), "{command} {option}");
         }
     }
+}
+
+#[test]
+fn packages_get_completions_and_a_page_for_each_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let done = bearward(&["completions", shell]);
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{shell}");
+        assert!(done.out.contains("explain") && done.out.contains("token-file"), "{shell}: {}", done.out);
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let pages = directory.path().join("man1");
+    let done = bearward(&["man", pages.to_str().unwrap()]);
+    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""));
+    for command in ["run", "check", "explain", "inspect", "demo", "init", "schema"] {
+        let page = std::fs::read_to_string(pages.join(format!("bearward-{command}.1"))).unwrap();
+        assert!(page.contains(&format!("bearward\\-{command}")), "{page}");
+    }
+    let whole = std::fs::read_to_string(pages.join("bearward.1")).unwrap();
+    assert!(whole.contains(".SH SUBCOMMANDS"), "{whole}");
+    let nowhere = bearward(&["man", "/dev/null/man1"]);
+    assert_eq!(nowhere.code, 1);
+    assert!(nowhere.err.starts_with("error: cannot write: "), "{}", nowhere.err);
 }
 
 #[test]

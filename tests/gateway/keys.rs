@@ -34,6 +34,7 @@ async fn keys_come_by_discovery_and_are_refreshed() {
         result: FetchResult::Success,
         keys: 1,
         at,
+        took: Duration::ZERO,
     };
     assert_eq!(event, expected);
     assert!(world.sets.seen(ID));

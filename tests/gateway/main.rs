@@ -29,6 +29,7 @@ mod oidc_provider;
 mod opaque;
 mod paths;
 mod policies;
+mod prometheus;
 mod proven;
 mod proxy_protocol;
 mod reload;
@@ -36,5 +37,7 @@ mod routing;
 mod sessions;
 mod stores;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upstreams;
 mod wire;

@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Metrics in which every family has a series.
-fn all() -> String {
+pub fn all() -> String {
     let metrics = Metrics::new(&["0.0.0.0:8080"]).unwrap();
     let telemetry = Arc::new(Telemetry { metrics, access: None, log: None });
     let labels = Labels {

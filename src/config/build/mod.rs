@@ -46,6 +46,7 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
     let server = file.server.value.as_ref().and_then(|raw| server::server(raw, directory, faults));
     let admin = file.admin.value.as_ref().and_then(|raw| server::admin(raw, file.server.value.as_ref(), faults));
     let log = file.log.value.as_ref().and_then(server::log);
+    let traces = file.telemetry.value.as_ref().and_then(|raw| server::traces(raw, faults));
     let issuers = issuers::issuers(raw_issuers, directory, faults);
     let connections = server.as_ref().map(|server| server.limits.connections);
     let mut upstreams = Upstreams::new(named(&file.upstreams), connections, directory, faults);
@@ -86,6 +87,7 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
         server,
         admin: admin?,
         log: log?,
+        traces: traces?,
         issuers,
         upstreams: upstreams.finish()?,
         sessions,

@@ -1,4 +1,4 @@
-//! `[server]`, `[admin]`, `[log]`.
+//! `[server]`, `[admin]`, `[log]`, `[telemetry]`.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::tls::tls;
 use super::{length, positive, repeated};
 use crate::config::fault::Faults;
-use crate::config::model::{AccessLog, Admin, Drain, Limits, Log, Server};
+use crate::config::model::{AccessLog, Admin, Drain, Limits, Log, Server, Traces};
 use crate::config::options;
 use crate::config::units::size_text;
 
@@ -94,6 +94,14 @@ pub(super) fn log(raw: &options::Log) -> Option<Log> {
         level: raw.level.value?,
         access: AccessLog { sample: access.sample.value?.0, refused: access.refused.value? },
     })
+}
+
+pub(super) fn traces(raw: &options::Telemetry, faults: &mut Faults) -> Option<Traces> {
+    if !cfg!(feature = "otlp") && raw.otlp.value.is_some() {
+        let help = "leave it out, or build with `--features otlp`, which is on by default";
+        faults.fault(&raw.otlp.span, "this build cannot send spans", help);
+    }
+    Some(Traces { otlp: raw.otlp.value.clone(), sample: raw.sample.value?.0 })
 }
 
 /// Whether a client of one could reach the other. Port 0 is a port of the system's choice: each one is another.

@@ -85,7 +85,8 @@ impl Keeper {
     async fn fetch(&self, trigger: FetchTrigger, course: &mut Course) -> Monotonic {
         let (shelf, Fetching { clock, client, observer, .. }) = (&self.shelf, &self.fetching);
         shelf.begin();
-        let fetched = shelf.source.fetch(client, clock, clock.now().after(PATIENCE)).await;
+        let begun = clock.now();
+        let fetched = shelf.source.fetch(client, clock, begun.after(PATIENCE)).await;
         let at = clock.now();
         let fault = match fetched {
             Ok(Fetched { keys, fresh_for, .. }) => {
@@ -109,6 +110,7 @@ impl Keeper {
             result: fault.as_ref().map_or(FetchResult::Success, |error| error.result()),
             keys: shelf.current(at).map_or(0, |keys| keys.len()),
             at: clock.wall(),
+            took: at.since(begun),
         };
         shelf.end(Ended { at, fault });
         observer(Event::Fetched(event));

@@ -115,6 +115,8 @@ pub struct FetchEvent {
     pub keys: usize,
     /// When it ended.
     pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Who is told of each event when its result is in force.
