@@ -11,6 +11,7 @@
     reason = "a test says what went wrong by failing"
 )]
 
+mod cluster;
 mod configuration;
 mod golden;
 mod hardened;
