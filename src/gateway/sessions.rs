@@ -237,6 +237,16 @@ impl Sessions {
         Ok(())
     }
 
+    /// Ends a session whose browser has another one now. Its tokens are not given back: with one of them some issuers end
+    /// whatever came of the same person's login there, the new session's tokens among it.
+    ///
+    /// # Errors
+    ///
+    /// `store_unavailable`: it is not ended.
+    pub async fn leave(&self, live: &Live) -> Result<(), Reject> {
+        self.remove(live, SessionEvent::Replaced).await
+    }
+
     /// Gives a refresh token back that nobody will use.
     pub(super) fn give_back(self: &Arc<Self>, refresh_token: String) {
         let sessions = Arc::clone(self);

@@ -4,9 +4,10 @@
 //! What the operator wrote comes first; all else is learned from the discovery document, and stands on while that cannot
 //! be had again. Where the operator names all that a login needs, the document is not asked.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::clock::{Clock, Monotonic};
@@ -16,6 +17,9 @@ use crate::config::{Authorities, Endpoints};
 
 /// How long what was learned is used before the document is asked again.
 const LIFE: Duration = Duration::from_secs(300);
+
+/// For how long it is not asked again after that failed.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which issuer, and what the operator says of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +55,14 @@ pub struct Provider {
     source: Source,
     http: Client,
     clock: Clock,
-    kept: Mutex<Option<(Arc<Known>, Monotonic)>>,
+    kept: Mutex<Kept>,
+}
+
+/// What was learned last, and what went wrong since.
+#[derive(Debug, Default)]
+struct Kept {
+    learned: Option<(Arc<Known>, Monotonic)>,
+    failed: Option<(Fault, Monotonic)>,
 }
 
 impl Provider {
@@ -67,25 +78,28 @@ impl Provider {
         &self.source
     }
 
-    /// What is known of it; ends within the source's `timeout`.
+    /// What is known of it; ends within the source's `timeout`. Whoever comes while it is asked waits for that answer, and for
+    /// a moment after it failed nobody asks again: anybody can come here.
     ///
     /// # Errors
     ///
     /// It was never learned, and cannot be now.
     pub async fn known(&self) -> Result<Arc<Known>, Fault> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((known, _)) = kept.as_ref().filter(|(_, at)| self.clock.now() < at.after(LIFE)) {
-            return Ok(Arc::clone(known));
-        }
-        match (self.learn().await, kept) {
-            (Ok(known), _) => {
-                let known = Arc::new(known);
-                let now = self.clock.now();
-                *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(&known), now));
-                Ok(known)
+        let mut kept = self.kept.lock().await;
+        let now = self.clock.now();
+        let is_fresh = kept.learned.as_ref().is_some_and(|(_, at)| now < at.after(LIFE));
+        let rests = kept.failed.as_ref().is_some_and(|(_, at)| now < at.after(PAUSE));
+        if !is_fresh && !rests {
+            match self.learn().await {
+                Ok(known) => *kept = Kept { learned: Some((Arc::new(known), self.clock.now())), failed: None },
+                Err(fault) => kept.failed = Some((fault, self.clock.now())),
             }
-            (Err(_), Some((known, _))) => Ok(known),
-            (Err(fault), None) => Err(fault),
+        }
+        match (&kept.learned, &kept.failed) {
+            (Some((known, _)), _) => Ok(Arc::clone(known)),
+            (None, Some((fault, _))) => Err(fault.clone()),
+            // It was asked just now; this only keeps the match total.
+            (None, None) => Err(Fault::Document("was never asked for")),
         }
     }
 

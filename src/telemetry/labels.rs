@@ -307,6 +307,8 @@ closed! {
         Created = "created",
         /// It was ended by the browser, or by its issuer.
         LoggedOut = "logged_out",
+        /// Its browser logged in anew.
+        Replaced = "replaced",
         /// It was found to be over by its age, or by its token where that cannot be renewed.
         Expired = "expired",
         /// The issuer does not renew it.

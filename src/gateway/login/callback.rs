@@ -113,7 +113,7 @@ impl Visit<'_> {
         let Found::One(value) = before else { return };
         // Where the store fails now it ends by its age; its cookie is gone in any case.
         if let Ok(Some(live)) = self.party.sessions.peek(value).await {
-            let _ = self.party.sessions.end(&live).await;
+            let _ = self.party.sessions.leave(&live).await;
         }
     }
 }

@@ -92,6 +92,8 @@ async fn a_login_ends_the_session_that_the_browser_had() {
     assert_ne!(browser.cookies[COOKIE], before.cookies[COOKIE]);
     assert_eq!(before.peek("GET", "/orders", SCRIPT).await.code(), "session_expired");
     assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+    // At the issuer both may be one login: nothing is given back that the new session lives by.
+    assert_eq!((world.events("replaced"), world.tokens.revoked().len()), (1.0, 0));
 
     // A value that somebody planted before the login is none after it.
     let mut planted = world.browser().with_cookie(&"A".repeat(64));

@@ -5,6 +5,7 @@ mod attempts;
 mod backchannel;
 mod callback;
 mod credential;
+mod keys;
 mod logout;
 mod pages;
 mod stores;
@@ -33,7 +34,8 @@ const COOKIE: &str = "__Host-session";
 struct World {
     around: Around,
     tokens: Tokens,
-    _secret: tempfile::TempDir,
+    issuer_lines: String,
+    files: tempfile::TempDir,
 }
 
 impl World {
@@ -54,13 +56,16 @@ impl World {
     }
 
     async fn with(tokens: Tokens, issuer_lines: &str, session_lines: &str, sections: &str) -> Self {
-        let secret = tempfile::tempdir().unwrap();
-        let file = secret.path().join("client_secret");
-        std::fs::write(&file, SECRET).unwrap();
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
-        let around =
-            Around::routed(issuer_lines, &sections_of(&file.display().to_string(), session_lines, sections)).await;
-        Self { around, tokens, _secret: secret }
+        let files = tempfile::tempdir().unwrap();
+        let secret = secret_file(&files, "client_secret", SECRET);
+        let around = Around::routed(issuer_lines, &sections_of(&secret, session_lines, sections)).await;
+        Self { around, tokens, issuer_lines: issuer_lines.to_owned(), files }
+    }
+
+    /// Takes another configuration into force, with these lines in the session's section.
+    fn reconfigure(&self, session_lines: &str) {
+        let secret = self.files.path().join("client_secret").display().to_string();
+        self.around.reroute(&self.issuer_lines, &sections_of(&secret, session_lines, ""));
     }
 
     fn browser(&self) -> Browser {
@@ -123,6 +128,14 @@ impl World {
         let series = format!("bearward_sessions_total{{event=\"{event}\",session=\"web\"}}");
         self.around.gateway.sample(&series).unwrap_or_default()
     }
+}
+
+/// A file that not everybody may read.
+fn secret_file(directory: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let file = directory.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    file.display().to_string()
 }
 
 fn sections_of(secret: &str, session_lines: &str, sections: &str) -> String {
