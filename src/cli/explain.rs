@@ -83,6 +83,13 @@ fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
         value.set_sensitive(true);
         headers.append(AUTHORIZATION, value);
     }
+    if let Some(file) = &arguments.cookie_file {
+        let cookies = std::fs::read(file).map_err(|why| format!("the cookie file cannot be read: {why}"))?;
+        let mut value = HeaderValue::from_bytes(cookies.trim_ascii_end())
+            .map_err(|_| "the cookie file holds bytes that no header can hold")?;
+        value.set_sensitive(true);
+        headers.append(COOKIE, value);
+    }
     Ok(request)
 }
 
@@ -95,9 +102,7 @@ fn add_header(headers: &mut HeaderMap, header: &str) -> Result<(), String> {
         return Err("credentials are not taken from arguments, where others can read them; use --token-file".to_owned());
     }
     if name == COOKIE {
-        return Err(
-            "cookies are not taken from arguments, where others can read them; no cookie decides here".to_owned()
-        );
+        return Err("cookies are not taken from arguments, where others can read them; use --cookie-file".to_owned());
     }
     headers.append(name, value);
     Ok(())
@@ -143,8 +148,10 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
             Ok(told)
         }
         Ok(Credential::Session(_)) => {
-            told.steps.passed(Step::Credential, "a session cookie".to_owned());
-            told.steps.skipped(Step::Size, "the session is with the running gateway");
+            let site = route.session.and_then(|id| rules.sites.get(id.0));
+            let name = site.map(|site| site.name.as_str()).unwrap_or_default();
+            told.steps.passed(Step::Credential, format!("the cookie of session {name}, from a page that may use it"));
+            told.steps.skipped(Step::Size, IN_THE_GATEWAY);
             Ok(told)
         }
         Ok(Credential::Bearer(token)) => {
@@ -356,6 +363,10 @@ fn saw_in_claims(step: Step, claims: &Claims, issuer: &Issuer) -> String {
         | Step::Forward => String::new(),
     }
 }
+
+/// Why no step was taken that needs the session.
+const IN_THE_GATEWAY: &str =
+    "the session is opened by the running gateway alone; with its access token as --token-file the rest is told";
 
 /// Why a step was not taken that needs the issuer.
 const OFFLINE: &str = "the issuer is asked for its keys only with --online";

@@ -109,6 +109,9 @@ pub struct ExplainArguments {
     /// The file that holds the token; `-` reads it from standard input. Never a token itself.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// The file that holds what a browser sends as `Cookie`. Never a cookie itself.
+    #[arg(long, value_name = "FILE")]
+    cookie_file: Option<PathBuf>,
     /// A further header field, as `Name: value`.
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,

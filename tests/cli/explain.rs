@@ -93,6 +93,17 @@ policy = "orders"
 upstream = "api"
 preflight = "forward"
 encoded_slash = "keep"
+[[routes]]
+path = "/page"
+policy = "orders"
+upstream = "api"
+session = "web"
+[sessions.web]
+issuer = "main"
+origin = "http://localhost"
+client_id = "web"
+auth_method = "none"
+scopes = ["openid"]
 "#
         );
         let config = files.write("bearward.toml", &config);
@@ -126,6 +137,24 @@ encoded_slash = "keep"
     fn ask(&self, more: &[&str]) -> Done {
         bearward(&[&["explain", "--config", text(&self.config)], more].concat())
     }
+}
+
+#[test]
+fn a_session_cookie_is_judged_as_far_as_it_can_be() {
+    let case = Case::new("http://127.0.0.1:3000");
+    for (cookies, method, told) in [
+        ("theme=dark; __Host-session=geheim\n", "GET", "the session is opened by the running gateway alone"),
+        ("__Host-session=geheim", "POST", "csrf_refused"),
+        ("__Host-session=geheim; __Host-session=geheim", "GET", "session_expired"),
+        ("theme=dark", "GET", "credential_missing"),
+    ] {
+        let file = case.files.write("cookies", cookies);
+        let done = case.ask(&["--url", "http://localhost/page", "--method", method, "--cookie-file", text(&file)]);
+        assert_eq!((done.code, done.err.as_str()), (1, ""), "{cookies}");
+        assert!(done.out.contains(told) && !done.out.contains("geheim"), "{cookies}: {}", done.out);
+    }
+    let done = case.ask(&["--url", "http://localhost/page", "--cookie-file", "/nowhere"]);
+    assert!(done.err.starts_with("error: the cookie file cannot be read: "), "{}", done.err);
 }
 
 #[test]

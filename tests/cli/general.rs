@@ -20,7 +20,10 @@ fn help_names_every_command_and_its_options() {
     for (command, options) in [
         ("run", &["--config", "BEARWARD_CONFIG"][..]),
         ("check", &["--config", "BEARWARD_CONFIG", "--online", "--json"]),
-        ("explain", &["--config", "--method", "--url", "--token-file", "--header", "--online", "--json"]),
+        (
+            "explain",
+            &["--config", "--method", "--url", "--token-file", "--cookie-file", "--header", "--online", "--json"],
+        ),
         ("inspect", &["--config", "BEARWARD_CONFIG", "--jwks", "TOKEN-FILE", "--json"]),
         ("demo", &["--dialect", "--check"]),
         ("init", &["--issuer"]),
