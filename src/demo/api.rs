@@ -1,4 +1,5 @@
-//! The sample API behind the gateway: it tells what reached it, and remembers it for the check.
+//! The sample API behind the gateway: it tells what reached it, and remembers it for the check. It serves the demo's page
+//! too.
 //!
 //! It never repeats a credential: of `Authorization` it tells only whether it was there.
 
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::loopback::{self, Loopback};
+use super::page;
 
 /// The API, on the loopback address.
 pub struct Api {
@@ -48,6 +50,9 @@ impl Api {
         let server = Loopback::serve(Loopback::listener().await?, move |request| {
             let memory = Arc::clone(&memory);
             async move {
+                if let Some(page) = page::at(request.uri().path()) {
+                    return page;
+                }
                 let has_credential = request.headers().contains_key(header::AUTHORIZATION);
                 let request = read(&request);
                 let answer = loopback::json(

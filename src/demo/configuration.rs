@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::api::IDENTITY_HEADERS;
+use super::page;
 use super::provider::Provider;
 use super::tour::{ME, REPORTS_SCOPE, SECRET};
 
@@ -45,6 +46,7 @@ identity_headers = {{ {user} = \"sub\", {scopes} = \"scope\" }}
 name = \"orders\"
 path = \"/orders/*\"
 upstream = \"api\"
+session = \"page\"
 policy = {{ audience = {audience:?}, scopes = [{scope:?}] }}
 
 [[routes]]
@@ -54,6 +56,8 @@ upstream = \"api\"
 policy = {{ audience = {audience:?}, scopes = [{REPORTS_SCOPE:?}] }}
 "
     );
+    text += &pages();
+    text += &session(provider, gateway);
     if let Some(scope) = opaque_scope {
         // As nobody says what API an opaque token is for, its client is asked for instead.
         let method = client_authentication.first().map(String::as_str).unwrap_or_default();
@@ -76,6 +80,37 @@ policy = {{ client_ids = {clients:?}, scopes = [{scope:?}] }}
     text
 }
 
+/// The routes of the page, which everybody may see.
+fn pages() -> String {
+    let route = |path| format!("\n[[routes]]\npath = {path:?}\nupstream = \"api\"\npolicy = \"public\"\n");
+    page::paths().map(route).collect()
+}
+
+/// How browsers log in.
+fn session(provider: &Provider, gateway: &SocketAddr) -> String {
+    let Provider { client_authentication, scopes, audience, audience_parameter, id, .. } = provider;
+    let method = client_authentication.first().map(String::as_str).unwrap_or_default();
+    let algorithm = id.algorithm().unwrap_or("RS256");
+    let mut text = format!(
+        "
+[sessions.page]
+issuer = \"demo\"
+origin = \"http://{gateway}\"
+client_id = {:?}
+client_secret = {{ file = {SECRET:?} }}
+auth_method = {method:?}
+id_token_algorithms = [{algorithm:?}]
+scopes = {scopes:?}
+claims = [\"name\", \"email\"]
+",
+        provider.client()
+    );
+    if let (Some(parameter), Some(audience)) = (audience_parameter, audience.first()) {
+        text += &format!("parameters = {{ {parameter} = {audience:?} }}\n");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,13 +122,13 @@ mod tests {
         let directory = Directory::new().unwrap();
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let addresses = Addresses { gateway: at(0), admin: at(0), api: at(3000) };
-        directory.write(SECRET, "a secret").unwrap();
+        directory.write(SECRET, &"a secret".repeat(4)).unwrap();
         for provider in Provider::all().unwrap() {
             let issuer = format!("http://127.0.0.1:4000{}", provider.issuer_path);
             let file = directory.write("bearward.toml", &configuration(provider, &issuer, &addresses)).unwrap();
             let loaded = Config::load(&file).unwrap_or_else(|report| panic!("{}", report.render(false)));
             assert!(loaded.warnings.problems().is_empty(), "{}", loaded.warnings.render(false));
-            let routes = if provider.opaque_scope.is_some() { 3 } else { 2 };
+            let routes = page::paths().count() + if provider.opaque_scope.is_some() { 3 } else { 2 };
             assert_eq!(loaded.config.rules.routes.routes().len(), routes);
         }
     }

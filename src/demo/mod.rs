@@ -10,6 +10,7 @@ pub mod configuration;
 pub mod directory;
 pub mod issuer;
 mod loopback;
+mod page;
 pub mod provider;
 pub mod signer;
 pub mod tour;
@@ -18,6 +19,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use url::Url;
 
 use self::api::Api;
 use self::check::{Finding, Parties};
@@ -116,9 +119,18 @@ impl Demo {
         let control = tokio::runtime::Handle::current();
         let gateway = Served::start(loaded.config, telemetry, clock, Pace::default(), &control)?;
         let address = gateway.addresses().first().copied().unwrap_or(any);
-        // From here on the file tells the ports that were free.
+        // From here on the file tells the ports that were free, and browsers are sent back to them.
         let taken = Addresses { gateway: address, admin: gateway.admin_address(), api: api.address() };
         let file = directory.write("bearward.toml", &configuration(provider, issuer.name(), &taken))?;
+        let loaded = Config::load(&file).map_err(|report| DemoFault::Configuration(report.render(false)))?;
+        for site in &loaded.config.rules.sites {
+            let addresses = [site.redirect_uri(), format!("{}/", site.origin)];
+            addresses
+                .iter()
+                .filter_map(|address| Url::parse(address).ok())
+                .for_each(|uri| issuer.register_redirect_uri(uri));
+        }
+        gateway.adopt(loaded.config).map_err(ServeFault::from)?;
 
         Ok(Self { provider, issuer, api, gateway, address, tour, directory, file })
     }
@@ -128,6 +140,11 @@ impl Demo {
         let Self { provider, issuer, address, api, .. } = self;
         let parties = Parties { provider, issuer, gateway: *address, api, hands };
         check::check(&self.tour, &parties).await
+    }
+
+    /// Where the gateway is, for clients.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Where the gateway's metrics and probes are.
@@ -140,7 +157,8 @@ impl Demo {
         let Provider { dialect, about, .. } = self.provider;
         let gateway = self.address;
         let mut text = format!(
-            "bearward demo: {about} (dialect {dialect})\n\n  gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
+            "bearward demo: {about} (dialect {dialect})\n\n  page        http://{gateway}/ (log in, call the API, log out)\n  \
+             gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
              sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
             self.admin_address(),
             self.api.address(),

@@ -201,6 +201,16 @@ impl Provider {
     }
 }
 
+impl Sample {
+    /// What a JWT is signed with.
+    pub fn algorithm(&self) -> Option<&str> {
+        match self {
+            Self::Jwt { header, .. } => header.get("alg").and_then(Value::as_str),
+            Self::Opaque { .. } => None,
+        }
+    }
+}
+
 /// An object with its placeholders filled in; `now` is in seconds since 1970.
 pub fn filled(object: &Map<String, Value>, issuer: &str, now: u64) -> Map<String, Value> {
     object.iter().map(|(name, value)| (name.clone(), fill(name, value, issuer, now))).collect()

@@ -13,6 +13,7 @@ mod attacks;
 mod bearer;
 mod connections;
 mod cross_origin;
+mod demo;
 mod drain;
 mod emulated;
 mod exhaustion;

@@ -258,7 +258,7 @@ impl Desk {
             "code_challenge_methods_supported": ["S256"],
             "subject_types_supported": ["public"],
             "token_endpoint_auth_methods_supported": client_authentication,
-            "id_token_signing_alg_values_supported": [algorithm(id)],
+            "id_token_signing_alg_values_supported": [id.algorithm()],
         });
         if *announces_issuer {
             document["authorization_response_iss_parameter_supported"] = true.into();
@@ -315,13 +315,6 @@ fn unique() -> Result<String, SignFault> {
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-fn algorithm(sample: &Sample) -> &str {
-    match sample {
-        Sample::Jwt { header, .. } => header.get("alg").and_then(Value::as_str).unwrap_or_default(),
-        Sample::Opaque { .. } => "",
-    }
-}
-
 /// The ids under which the provider's samples name asymmetric keys.
 fn kids(provider: &Provider) -> BTreeSet<&str> {
     let others = provider.others.iter().map(|other| &other.sample);
@@ -329,7 +322,7 @@ fn kids(provider: &Provider) -> BTreeSet<&str> {
         .into_iter()
         .chain(others)
         .filter_map(|sample| match sample {
-            Sample::Jwt { header, .. } if algorithm(sample) == "RS256" => header.get("kid")?.as_str(),
+            Sample::Jwt { header, .. } if sample.algorithm() == Some("RS256") => header.get("kid")?.as_str(),
             Sample::Jwt { .. } | Sample::Opaque { .. } => None,
         })
         .collect()
