@@ -11,6 +11,7 @@
 mod answers;
 mod attacks;
 mod bearer;
+mod chromium;
 mod connections;
 mod cross_origin;
 mod demo;

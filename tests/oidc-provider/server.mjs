@@ -81,6 +81,24 @@ const clients = [
   },
 ];
 
+// Where browsers see the gateway, if it logs them in.
+const origin = process.env.GATEWAY_ORIGIN;
+if (origin) {
+  clients.push({
+    client_id: 'browser',
+    client_secret: "the secret of the browser's client",
+    application_type: 'native',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: [`${origin}/auth/callback`],
+    post_logout_redirect_uris: [`${origin}/`],
+    backchannel_logout_uri: `${origin}/auth/backchannel-logout`,
+    backchannel_logout_session_required: true,
+    token_endpoint_auth_method: 'client_secret_basic',
+  });
+}
+const isBrowser = (client) => client?.clientId === 'browser';
+
 const server = createServer();
 server.listen(Number(port ?? 0), '127.0.0.1');
 await once(server, 'listening');
@@ -92,6 +110,7 @@ const configuration = {
   cookies: { keys: ['signs the cookies of this one run'] },
   enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
   features: {
+    backchannelLogout: { enabled: true },
     clientCredentials: { enabled: true },
     dPoP: { enabled: true },
     introspection: { enabled: true },
@@ -99,6 +118,7 @@ const configuration = {
     resourceIndicators: {
       enabled: true,
       defaultResource: () => undefined,
+      useGrantedResource: (ctx) => isBrowser(ctx.oidc.client),
       getResourceServerInfo: (_ctx, resource) => ({
         audience: resource,
         scope: scopes.join(' '),
@@ -112,7 +132,10 @@ const configuration = {
     accountId: sub,
     claims: () => ({ sub, name: 'Ada', email: 'ada@example.com', email_verified: true }),
   }),
+  // Logout tokens go to the gateway, which is on this machine: by itself the provider calls nobody there.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+  ...(origin && { ttl: { AccessToken: 10 } }),
   scopes: ['openid', 'offline_access', ...scopes],
 };
 

@@ -3,7 +3,7 @@
 //! `tests/run` installs the provider (npm `oidc-provider`) from the lockfile in `tests/oidc-provider`.
 
 mod opaque;
-mod provider;
+pub mod provider;
 mod rotation;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -30,11 +30,20 @@ impl Provider {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), None)
     }
 
+    /// The same, with a client for browsers that log in at that origin, whose access tokens last ten seconds.
+    pub fn start_for(origin: &str) -> Option<Self> {
+        Self::started(SocketAddr::from(([127, 0, 0, 1], 0)), None, Some(origin))
+    }
+
     /// The same at this address, with the keys of this file, which is made where there is none.
     pub fn start_at(address: SocketAddr, keys: Option<&Path>) -> Option<Self> {
+        Self::started(address, keys, None)
+    }
+
+    fn started(address: SocketAddr, keys: Option<&Path>, origin: Option<&str>) -> Option<Self> {
         let home = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oidc-provider");
         let result = if home.join("node_modules/oidc-provider").is_dir() {
-            Self::spawn(&home, address, keys)
+            Self::spawn(&home, address, keys, origin)
         } else {
             Err("its packages are not installed; `tests/run` does that".to_owned())
         };
@@ -50,11 +59,12 @@ impl Provider {
         }
     }
 
-    fn spawn(home: &Path, address: SocketAddr, keys: Option<&Path>) -> Result<Self, String> {
+    fn spawn(home: &Path, address: SocketAddr, keys: Option<&Path>, origin: Option<&str>) -> Result<Self, String> {
         let mut process = Command::new("node")
             .arg("server.mjs")
             .arg(address.port().to_string())
             .args(keys)
+            .envs(origin.map(|origin| ("GATEWAY_ORIGIN", origin)))
             .current_dir(home)
             // It ends when this pipe does, so it outlives no test, however that ends.
             .stdin(Stdio::piped())
