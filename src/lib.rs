@@ -35,8 +35,8 @@
 //!
 //! # Invariants
 //!
-//! - Each proof value can be made only by the step before it; nothing but [`policy::jwt::SignedClaims`] leads to a
-//!   [`policy::principal::Principal`], and nothing but a route's verdict to a [`policy::permit::Permit`].
+//! - Each proof value can be made only by the step before it; nothing but what an issuer signed, answered or granted leads
+//!   to a [`policy::principal::Principal`], and nothing but a route's verdict to a [`policy::permit::Permit`].
 //! - The rules of the decision are one ordered list; `run` walks it to the first refusal, `explain` to the end.
 //! - [`policy::reject::Reject`] is the one list of refusals; answers, metrics, log, `explain` and the README come from it.
 //! - One snapshot of the configuration is loaded per request and kept to its end.

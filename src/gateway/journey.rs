@@ -101,7 +101,9 @@ impl Journey {
     pub(super) fn takes(&mut self, index: usize, route: &Route, headers: &HeaderMap) {
         self.route = Some(index);
         self.site = route.session;
-        self.navigates = browser::is_navigation(&self.method, headers) && !headers.contains_key(AUTHORIZATION);
+        self.navigates = route.session.is_some()
+            && !headers.contains_key(AUTHORIZATION)
+            && browser::is_navigation(&self.method, headers);
         if let CrossOrigin::Answered(_) = route.cross_origin {
             self.origin = cors::origin(headers).cloned();
         }
