@@ -165,6 +165,16 @@ fn is_plain(text: &str) -> bool {
 /// reach the terminal of whoever reads the log.
 fn quote(line: &mut String, text: &str) {
     line.push('"');
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        // Nearly every text is as it is; one copy of it is quicker than one of each character.
+        line.push_str(text);
+    } else {
+        escape(line, text);
+    }
+    line.push('"');
+}
+
+fn escape(line: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '"' => line.push_str("\\\""),
@@ -178,7 +188,6 @@ fn quote(line: &mut String, text: &str) {
             }
         }
     }
-    line.push('"');
 }
 
 #[cfg(test)]
