@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use bearward::config::Config;
 use bearward::gateway::request_body::Pace;
-use bearward::gateway::{Gateways, Peer, Shared};
+use bearward::gateway::{Gateways, PROVEN_BYTES, Peer, Shared};
 use bearward::remote::clock::Clock;
 use bearward::server::assembly::metrics;
 use bearward::telemetry::Telemetry;
@@ -205,7 +205,7 @@ fn shared(config: &Path) {
     let telemetry = Arc::new(Telemetry { metrics: metrics(&config).unwrap(), access: None, log: None });
     runtime.block_on(async {
         let control = tokio::runtime::Handle::current();
-        let shared = Shared::new(telemetry, Clock::system(), Pace::default(), None, &control).unwrap();
+        let shared = Shared::new(telemetry, Clock::system(), Pace::default(), PROVEN_BYTES, None, &control).unwrap();
         let gateway = Gateways::start(config, Arc::new(shared)).of(0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         println!("{}", listener.local_addr().unwrap());

@@ -21,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bearward::config::Config;
 use bearward::gateway::request_body::Pace;
-use bearward::gateway::{Claimed, Gateways, Shared, authenticate};
+use bearward::gateway::{Claimed, Gateways, PROVEN_BYTES, Shared, authenticate};
 use bearward::policy::claims::NumericDate;
 use bearward::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
 use bearward::policy::forwarded::Hop;
@@ -292,7 +292,7 @@ impl Started {
     fn of(config: Config, runtime: Runtime) -> Self {
         let telemetry = Arc::new(Telemetry { metrics: metrics(&config).unwrap(), access: None, log: None });
         let (clock, hands) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW));
-        let shared = Shared::new(telemetry, clock, Pace::default(), None, runtime.handle()).unwrap();
+        let shared = Shared::new(telemetry, clock, Pace::default(), PROVEN_BYTES, None, runtime.handle()).unwrap();
         let gateways = Gateways::start(config, Arc::new(shared));
         while !gateways.in_force().keys().seen(IssuerId(0)) {
             std::thread::sleep(Duration::from_millis(1));

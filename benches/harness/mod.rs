@@ -31,6 +31,12 @@ impl Server {
         Self::telling(Command::new(std::env::current_exe().unwrap()).args(arguments))
     }
 
+    /// The same on one processor alone.
+    pub fn start_on(processor: usize, arguments: &[&str]) -> Self {
+        let binary = std::env::current_exe().unwrap();
+        Self::telling(Command::new("taskset").arg("-c").arg(processor.to_string()).arg(binary).args(arguments))
+    }
+
     /// A program that prints the address on which it listens.
     pub fn telling(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -85,6 +91,13 @@ impl Drop for Server {
 /// An address of loopback on which nobody listens.
 pub fn free_address() -> SocketAddr {
     std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// Keeps this process and those that it starts on one processor.
+pub fn stay_on(processor: usize) {
+    let own = std::process::id().to_string();
+    let done = Command::new("taskset").args(["-cp", &processor.to_string(), &own]).stdout(Stdio::null()).status();
+    assert!(done.unwrap().success());
 }
 
 /// The value at that share of the sorted values.

@@ -12,6 +12,7 @@ use crate::remote::clock::Clock;
 use crate::server::StartFault;
 use crate::server::assembly::{ServeFault, Served, telemetry};
 use crate::server::drain::{Hangups, Signals};
+use crate::server::memory;
 use crate::server::reload::Reloads;
 
 /// Serves. Exit code 0 after a drain in which every request ended, 1 where something failed, 2 for a wrong file.
@@ -49,6 +50,7 @@ fn serve(config: Config, mut reloads: Reloads) -> Result<bool, ServeFault> {
     let (mut signals, mut hangups) =
         control.block_on(async { Ok::<_, io::Error>((Signals::listen()?, Hangups::listen()?)) })?;
     let served = Served::start(config, telemetry, Clock::system(), Pace::default(), control.handle())?;
+    served.watch_memory(memory::groups(), control.handle());
     for address in served.addresses() {
         tracing::info!(%address, "listening");
     }

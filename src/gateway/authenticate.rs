@@ -7,6 +7,7 @@
 //! A session's cookie stands for the access token that the session has, which is then judged like any other.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Gateway;
 use super::sessions::Live;
@@ -37,7 +38,8 @@ pub struct Claimed {
 ///
 /// # Errors
 ///
-/// The first refusal in the order of the decision, from the credential to the token's proof.
+/// The first refusal in the order of the decision, from the credential to the token's proof; `overloaded` where there is no
+/// time to check its signature.
 pub async fn authenticate<'r>(
     gateway: &'r Gateway,
     route: &Route,
@@ -88,6 +90,7 @@ pub async fn authenticate<'r>(
     let (id, issuer) = rules.issuer(policies, &jwt.contents().claims)?;
     claimed.issuer = Some(id);
     walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
+    gateway.load.admits_signature(Instant::now())?;
     let signed = Arc::new(keys.verify((id, issuer), jwt).await?);
     claimed.verified = true;
     verified.remember(token, &signed);

@@ -30,7 +30,8 @@ use crate::telemetry::{Answer, Outcome, Visit};
 /// A request on its way. Dropped, it is over, and recorded.
 pub(super) struct Journey {
     gateway: Arc<Gateway>,
-    begun: Instant,
+    /// When it began.
+    pub(super) begun: Instant,
     at: SystemTime,
     method: Method,
     uri: Uri,

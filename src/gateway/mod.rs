@@ -1,6 +1,7 @@
 //! The straight line of a request.
 //!
 //! ```text
+//! admit                       overload is told before anything is done for a request
 //! head, route                 policy, pure; a session's own paths come before routes, and are answered by `login`
 //! preflight                   policy, pure: where the route takes preflights, they are not judged
 //! authenticate                the credential, and the one step of the decision that may wait: for a key
@@ -15,6 +16,7 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use http::header::HeaderName;
@@ -23,12 +25,13 @@ use hyper::body::Incoming;
 
 use self::forward::{announced, forward};
 use self::journey::Journey;
+use self::load::Load;
 use self::login::Page;
 use self::request_body::RequestBody;
 use crate::policy::claims::NumericDate;
 use crate::policy::headers::Onward;
 use crate::policy::permit::{Permit, Preflighted};
-use crate::policy::reject::Reject;
+use crate::policy::reject::{Code, Reject};
 use crate::policy::request::RequestView;
 use crate::policy::trace::X_REQUEST_ID;
 use crate::remote::upstream::Upstreams;
@@ -38,6 +41,7 @@ pub mod body;
 pub mod forward;
 mod in_force;
 mod journey;
+mod load;
 mod login;
 mod page;
 mod random;
@@ -53,10 +57,11 @@ mod workers;
 pub use self::authenticate::{Claimed, authenticate};
 pub use self::body::Body;
 pub use self::in_force::{InForce, IssuerReadiness, introspection_source, key_source, log_format, log_level};
+pub use self::load::Pause;
 pub use self::random::random;
 pub use self::refresh::Renewals;
 pub use self::sessions::{Live, Plan, Sessions};
-pub use self::shared::{Shared, SharedFault};
+pub use self::shared::{PROVEN_BYTES, Shared, SharedFault};
 pub use self::workers::Gateways;
 
 /// Where a request came in.
@@ -77,13 +82,18 @@ pub struct Gateway {
     shared: Arc<Shared>,
     in_force: Arc<InForce>,
     upstreams: Upstreams<RequestBody>,
+    load: Load,
 }
+
+/// Requests under way at once while memory is short.
+const REQUESTS_IN_NEED: i64 = 16;
 
 impl Gateway {
     /// A worker's gateway of this configuration, after the one it had `before`.
     fn new(shared: &Arc<Shared>, in_force: &Arc<InForce>, before: Option<&Self>) -> Self {
         let upstreams = Upstreams::new(in_force.targets(), in_force.ledger(), before.map(|before| &before.upstreams));
-        Self { shared: Arc::clone(shared), in_force: Arc::clone(in_force), upstreams }
+        let load = before.map(|before| before.load.clone()).unwrap_or_default();
+        Self { shared: Arc::clone(shared), in_force: Arc::clone(in_force), upstreams, load }
     }
 
     /// Answers a request, whatever it is; must run on the runtime of the gateway's worker.
@@ -97,8 +107,29 @@ impl Gateway {
         });
         match passed {
             Ok(response) => journey.passed(response),
-            Err(reject) => journey.refused(&reject),
+            Err(reject) => {
+                let mut response = journey.refused(&reject);
+                if reject.code() == Code::Overloaded
+                    && let Some(pause) = self.load.pause(Instant::now())
+                {
+                    response.extensions_mut().insert(pause);
+                }
+                response
+            }
         }
+    }
+
+    /// Whether there is room for a request, before anything is done for it.
+    fn admit(&self, peer: Peer, journey: &Journey) -> Result<(), Reject> {
+        if peer.surplus {
+            return Err(Reject::Overloaded { what: "as many connections are open as `connections` allows" });
+        }
+        // This request counts, too.
+        let in_need = self.shared.is_memory_short();
+        if in_need && self.shared.telemetry().metrics.requests_in_flight() > REQUESTS_IN_NEED {
+            return Err(Reject::Overloaded { what: "the memory that the process may have is nearly used up" });
+        }
+        self.load.admits_request(journey.begun)
     }
 
     /// The way of a request, from its head to the answer's.
@@ -108,9 +139,7 @@ impl Gateway {
         peer: Peer,
         journey: &mut Journey,
     ) -> Result<Response<Body>, Reject> {
-        if peer.surplus {
-            return Err(Reject::Overloaded { what: "as many connections are open as `connections` allows" });
-        }
+        self.admit(peer, journey)?;
         let rules = self.in_force.rules();
         let view = RequestView::new(request.method(), request.uri(), request.version(), request.headers(), rules.head)?;
         if view.asks_about_server() {

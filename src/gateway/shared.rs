@@ -1,5 +1,6 @@
 //! What all workers of a gateway share for the life of the process, whichever configuration is in force.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
 use crate::telemetry::spans::Spans;
 
+/// How many bytes proven tokens may take at the most, with what they say.
+pub const PROVEN_BYTES: u64 = 64 * 1024 * 1024;
+
 /// The parts that all workers share cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make outgoing calls: {0}")]
@@ -40,10 +44,12 @@ pub struct Shared {
     spans: Option<Spans>,
     started: Monotonic,
     pace: Pace,
+    memory_short: AtomicBool,
 }
 
 impl Shared {
-    /// What is not a request (fetching keys, sending spans to the collector at `otlp`) will run on the runtime of `control`.
+    /// What is not a request (fetching keys, sending spans to the collector at `otlp`) will run on the runtime of `control`;
+    /// proven tokens take `proven_bytes` at the most.
     ///
     /// # Errors
     ///
@@ -52,6 +58,7 @@ impl Shared {
         telemetry: Arc<Telemetry>,
         clock: Clock,
         pace: Pace,
+        proven_bytes: u64,
         otlp: Option<&Url>,
         control: &Handle,
     ) -> Result<Self, SharedFault> {
@@ -80,13 +87,14 @@ impl Shared {
             store: Mutex::default(),
             own_key,
             fetching: Fetching { handle: control.clone(), clock, client, observer: Arc::new(observer) },
-            verified: Verified::default(),
+            verified: Verified::within(proven_bytes),
             renewals: Arc::default(),
             telemetry,
             refusals: Refusals::default(),
             spans,
             started,
             pace,
+            memory_short: AtomicBool::new(false),
         })
     }
 
@@ -152,6 +160,20 @@ impl Shared {
     /// How slow a client may be, with a request's body and with an answer.
     pub fn pace(&self) -> Pace {
         self.pace
+    }
+
+    /// Says that memory is short, so that few requests are taken at a time and what can be had again is dropped; or that
+    /// it is no longer.
+    pub fn memory_is_short(&self, short: bool) {
+        self.memory_short.store(short, Ordering::Relaxed);
+        if short {
+            self.verified.forget();
+        }
+    }
+
+    /// Whether memory is short.
+    pub(super) fn is_memory_short(&self) -> bool {
+        self.memory_short.load(Ordering::Relaxed)
     }
 }
 

@@ -16,9 +16,6 @@ use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt::{Contents, SignedClaims};
 use crate::remote::jwks::KeySets;
 
-/// How many bytes proven tokens may take, with what they say.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
-
 /// What a token takes: its text, what it says (short claims in great number take many times their text), and the entry
 /// itself, some hundred bytes.
 fn weight(token: &str, signed: &SignedClaims) -> u32 {
@@ -29,18 +26,17 @@ fn weight(token: &str, signed: &SignedClaims) -> u32 {
 /// The tokens that were proven, by their text.
 pub(super) struct Verified(Cache<Arc<str>, Arc<SignedClaims>>);
 
-impl Default for Verified {
-    fn default() -> Self {
+impl Verified {
+    /// Tokens that take so many bytes at the most, with what they say.
+    pub(super) fn within(bytes: u64) -> Self {
         Self(
             Cache::builder()
-                .max_capacity(MAX_BYTES)
+                .max_capacity(bytes)
                 .weigher(|token: &Arc<str>, signed: &Arc<SignedClaims>| weight(token, signed))
                 .build_with_hasher(RandomState::new()),
         )
     }
-}
 
-impl Verified {
     /// What that token says, where its signature was verified with a key that its issuer still has.
     pub(super) fn find(
         &self,
@@ -60,6 +56,13 @@ impl Verified {
             None => keys.current(id)?.has(signed.key(), header.kid(), algorithm),
         };
         still_there.then_some((id, signed))
+    }
+
+    /// Forgets every token.
+    pub(super) fn forget(&self) {
+        self.0.invalidate_all();
+        // It would be done with the next requests otherwise, which is when the memory is needed.
+        self.0.run_pending_tasks();
     }
 
     /// Remembers a token.

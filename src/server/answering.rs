@@ -1,13 +1,15 @@
 //! What every request of a connection is answered with.
 //!
-//! A handler that panics is answered with 500; the connection and all others go on. Answers close their HTTP/1 connections
-//! once the server drains, and where there was no room for the connection.
+//! 1. A handler that panics is answered with 500; the connection and all others go on.
+//! 2. Answers close their HTTP/1 connections once the server drains, and where there was no room for the connection.
+//! 3. Where an answer bears a [`Pause`], the next request of its connection waits as long. Over HTTP/2, where others share the
+//!    connection, the answer itself does.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,12 +19,13 @@ use http::{Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use tokio::time::{Instant, sleep_until};
 
 use super::beat::{Beat, UnderWay};
 use super::connection::Site;
 use super::drain::Phase;
 use crate::gateway::respond::{Asked, refuse};
-use crate::gateway::{Body, Peer, random};
+use crate::gateway::{Body, Pause, Peer, random};
 use crate::policy::reject::Reject;
 use crate::policy::trace::RequestId;
 use crate::remote::upstream::AnswerBroken;
@@ -35,11 +38,13 @@ struct Connection<H> {
     peer: Peer,
     beat: Beat,
     site: Arc<Site>,
+    /// Until when the next request waits.
+    pausing: Mutex<Option<Instant>>,
 }
 
 impl<H> Answering<H> {
     pub(super) fn new(handler: H, peer: Peer, beat: Beat, site: Arc<Site>) -> Self {
-        Self(Arc::new(Connection { handler, peer, beat, site }))
+        Self(Arc::new(Connection { handler, peer, beat, site, pausing: Mutex::default() }))
     }
 }
 
@@ -74,6 +79,10 @@ where
         let under_way = self.beat.begin(!request.body().is_end_stream());
         let asked = Asked::by(&request);
         let version = request.version();
+        let pausing = self.pausing().take();
+        if let Some(until) = pausing {
+            sleep_until(until).await;
+        }
         // Nothing of the request is used after a panic, so nobody sees what it left half done.
         let handled = AssertUnwindSafe(async { (self.handler)(request, self.peer).await }).catch_unwind().await;
         let mut response = handled.unwrap_or_else(|_| {
@@ -86,8 +95,22 @@ where
         if version < Version::HTTP_2 && (self.peer.surplus || self.site.phase.now() >= Phase::Draining) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if let Some(Pause(pause)) = response.extensions_mut().remove() {
+            let until = Instant::now() + pause;
+            if version < Version::HTTP_2 {
+                *self.pausing() = Some(until);
+            } else {
+                sleep_until(until).await;
+            }
+        }
         under_way.answers();
         response.map(|body| Passing { body, rest: Bytes::new(), version, under_way })
+    }
+}
+
+impl<H> Connection<H> {
+    fn pausing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.pausing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

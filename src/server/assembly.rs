@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use super::entrance::Entrance;
 use super::expiry;
 use super::reload::Reloads;
 use super::room::Terms;
-use super::{Running, Settings, StartFault, start};
+use super::{Running, Settings, StartFault, memory, start};
 use crate::config::{Certificate, Config, Server};
 use crate::gateway::request_body::Pace;
-use crate::gateway::{Gateways, InForce, Shared, SharedFault, log_format, log_level};
+use crate::gateway::{Gateways, InForce, PROVEN_BYTES, Shared, SharedFault, log_format, log_level};
 use crate::remote::clock::Clock;
 use crate::remote::jwks::Provenance;
 use crate::telemetry::Telemetry;
@@ -101,7 +102,10 @@ impl Served {
             terms: terms(&config.server, pace, &Entrance::default())?,
         };
         let telemetry = Arc::new(telemetry);
-        let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, config.traces.otlp.as_ref(), control)?);
+        // A quarter of what the process may have: the rest is for requests.
+        let proven = memory::limit(&memory::groups()).map_or(PROVEN_BYTES, |limit| PROVEN_BYTES.min(limit / 4));
+        let otlp = config.traces.otlp.as_ref();
+        let shared = Arc::new(Shared::new(Arc::clone(&telemetry), clock, pace, proven, otlp, control)?);
         let gateways = Arc::new(Gateways::start(config, shared));
         let (for_metrics, for_readiness) = (Arc::clone(&telemetry), Arc::clone(&gateways));
         let admin = Admin::new(move || for_metrics.metrics.render(), move || components(&for_readiness.in_force()));
@@ -165,6 +169,11 @@ impl Served {
         let expiries = certificates.map(|certificate| (certificate.file.as_str(), expiry(certificate)));
         shared.telemetry().metrics.certificates_in_force(expiries);
         expiry::tell(in_force.config(), shared.clock().wall());
+    }
+
+    /// Looks from now on, on `control`, whether the memory of these control groups is nearly used up.
+    pub fn watch_memory(&self, groups: Vec<PathBuf>, control: &Handle) {
+        control.spawn(memory::watch(groups, Arc::clone(self.gateways.shared())));
     }
 
     /// Serves, and reloads what changes, until a signal says to stop; then drains. A second signal ends that at once.

@@ -18,6 +18,7 @@ mod expiry;
 mod http1;
 mod http2;
 pub mod listener;
+pub mod memory;
 mod proxy;
 pub mod reload;
 pub mod room;

@@ -130,6 +130,11 @@ impl Metrics {
         Held::new(&self.families.requests_in_flight)
     }
 
+    /// Requests that are being worked on.
+    pub fn requests_in_flight(&self) -> i64 {
+        self.families.requests_in_flight.get()
+    }
+
     /// Counts a client's connection for as long as it is open; `listener` is its place in the configuration.
     pub fn connection_opened(&self, listener: usize) -> Option<Held> {
         self.listeners.get(listener).map(Held::new)

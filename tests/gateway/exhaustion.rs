@@ -62,7 +62,7 @@ async fn without_files_accepting_rests_and_goes_on() {
 }
 
 /// Whatever becomes of access lines, requests go on, and what was lost is counted.
-async fn lines_are_lost(found: Found, requests: usize) {
+async fn lines_are_lost(found: Found<'_>, requests: usize) {
     let upstream = Upstream::start().await;
     let gateway = Binary::start_where(&config(&upstream), found);
     let mut client = Client::connect(gateway.address).await;

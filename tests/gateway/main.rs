@@ -29,6 +29,7 @@ mod login;
 mod metrics;
 mod oidc_provider;
 mod opaque;
+mod overload;
 mod paths;
 mod policies;
 mod prometheus;

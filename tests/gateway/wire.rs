@@ -1,14 +1,16 @@
 //! Bytes in, bytes out: what goes to the upstream and comes back, connections and their deadlines, bodies and their bounds.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bearward::gateway::Body;
 use bearward::gateway::request_body::Pace;
+use bearward::gateway::{Body, Pause};
 use bearward::server::admin::Admin;
 use bearward::server::connection::Bounds;
 use bearward::server::entrance::Entrance;
 use bearward::server::room::Terms;
-use bearward::server::{Settings, start};
+use bearward::server::{Running, Settings, start};
+use bearward::telemetry::Telemetry;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -641,9 +643,8 @@ async fn of_connections_far_beyond_the_limit_no_more_than_a_few_are_open() {
     }
 }
 
-#[tokio::test]
-async fn a_panic_costs_one_request() {
-    let (_upstream, gateway) = world().await;
+/// A server alone, whose handler is a function of the path.
+fn served(telemetry: &Arc<Telemetry>, handler: fn(&str) -> Response<Body>) -> Running {
     let loopback = "127.0.0.1:0".parse().unwrap();
     let second = Duration::from_secs(1);
     let settings = Settings {
@@ -662,16 +663,53 @@ async fn a_panic_costs_one_request() {
         },
     };
     let admin = Admin::new(String::new, Vec::new);
-    let running = start(&settings, &Handle::current(), gateway.shared().telemetry(), admin, |_| {
-        |request: Request<Incoming>, _| async move {
-            assert!(request.uri().path() != "/panic", "a handler's defect");
-            Response::new(Body::own(Bytes::from_static(b"fine")))
-        }
-    })
-    .unwrap();
+    let make = move |_| move |request: Request<Incoming>, _| async move { handler(request.uri().path()) };
+    start(&settings, &Handle::current(), telemetry, admin, make).unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_request() {
+    let (_upstream, gateway) = world().await;
+    let running = served(gateway.shared().telemetry(), |path| {
+        assert!(path != "/panic", "a handler's defect");
+        Response::new(Body::own(Bytes::from_static(b"fine")))
+    });
     let mut client = Client::connect(running.addresses()[0]).await;
     let answer = client.get("/panic").await;
     assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
     assert_eq!(client.get("/").await.text(), "fine", "on the same connection");
     assert_eq!(gateway.sample("bearward_panics_total"), Some(1.0));
+}
+
+#[tokio::test]
+async fn who_has_to_pause_waits_and_nobody_else() {
+    const PAUSE: Duration = Duration::from_millis(300);
+    let (_upstream, gateway) = world().await;
+    let running = served(gateway.shared().telemetry(), |path| {
+        let mut response = Response::new(Body::own(Bytes::from_static(b"fine")));
+        if path == "/refused" {
+            response.extensions_mut().insert(Pause(PAUSE));
+        }
+        response
+    });
+    let address = running.addresses()[0];
+    let (mut client, mut other) = (Client::connect(address).await, Client::connect(address).await);
+    let begun = Instant::now();
+    client.get("/refused").await;
+    let told = begun.elapsed();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(other.get("/").await.text(), "fine");
+    let others = begun.elapsed();
+    assert_eq!(client.answer().await.text(), "fine");
+    let next = begun.elapsed();
+    assert!(told < PAUSE && others < PAUSE && next >= PAUSE, "{told:?}, {others:?}, {next:?}");
+
+    // Others share a connection of HTTP/2: what waits there is the answer.
+    let mut http2 = Http2::connect(address).await;
+    let request = |path: &str| Request::get(format!("http://a{path}")).body(Full::<Bytes>::default()).unwrap();
+    let begun = Instant::now();
+    assert_eq!(http2.ask(request("/refused")).await.text(), "fine");
+    let told = begun.elapsed();
+    assert_eq!(http2.ask(request("/")).await.text(), "fine");
+    assert!(told >= PAUSE && begun.elapsed() < told + PAUSE, "{told:?}");
 }

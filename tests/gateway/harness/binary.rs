@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -33,11 +33,13 @@ pub struct Binary {
 
 /// What the process finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum Found<'a> {
     /// All that it needs.
     Plenty,
     /// No more than so many files may be open.
     Files(u32),
+    /// It is in the control group of this directory.
+    Group(&'a Path),
     /// Standard output is a pipe that nobody reads.
     StuckOutput,
     /// Standard output is a pipe whose reader has gone.
@@ -53,18 +55,18 @@ impl Binary {
     }
 
     /// The same where it finds that.
-    pub fn start_where(config: &str, found: Found) -> Self {
+    pub fn start_where(config: &str, found: Found<'_>) -> Self {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join(FILE);
         std::fs::write(&file, config).unwrap();
         let binary = env!("CARGO_BIN_EXE_bearward");
-        let mut command = if let Found::Files(limit) = found {
-            let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")).arg(binary);
-            shell
-        } else {
-            Command::new(binary)
+        let bound = match found {
+            Found::Files(limit) => format!("ulimit -n {limit}"),
+            Found::Group(group) => format!("echo $$ > {}", group.join("cgroup.procs").display()),
+            Found::Plenty | Found::StuckOutput | Found::ClosedOutput | Found::FullOutput => "true".to_owned(),
         };
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{bound} && exec \"$0\" \"$@\"")).arg(binary);
         let out = if found == Found::FullOutput {
             File::options().write(true).open("/dev/full").unwrap().into()
         } else {

@@ -10,6 +10,7 @@ pub mod emulated;
 pub mod framed;
 pub mod frames;
 pub mod gateway;
+pub mod group;
 pub mod guarded;
 pub mod introspection;
 pub mod issuer;
