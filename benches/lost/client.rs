@@ -38,14 +38,24 @@ impl Course {
         !self.over.load(Ordering::Relaxed)
     }
 
-    /// A connection, where one may be opened; none where nobody listens any more.
-    async fn connect(&self, address: SocketAddr) -> Option<TcpStream> {
-        if !self.goes_on() || self.leaving.load(Ordering::Relaxed) {
-            return None;
+    fn may_connect(&self) -> bool {
+        self.goes_on() && !self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// A connection, where one may be opened. That none can be opened where one may is a loss.
+    async fn connect(&self, address: SocketAddr, fates: &Fates) -> Option<TcpStream> {
+        while self.may_connect() {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true).unwrap();
+                    return Some(stream);
+                }
+                Err(_) if self.may_connect() => fates.count(Fate::Unconnected),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let stream = TcpStream::connect(address).await.ok()?;
-        stream.set_nodelay(true).unwrap();
-        Some(stream)
+        None
     }
 }
 
@@ -64,9 +74,9 @@ pub struct Habit {
     pub rest: Duration,
 }
 
-/// Sends request after request over HTTP/1.1 until the course is over, or no connection can be opened any more.
+/// Sends request after request over HTTP/1.1 until the course is over, or no connection may be opened any more.
 pub async fn http1(address: SocketAddr, course: Arc<Course>, fates: Arc<Fates>, habit: Habit) {
-    while let Some(mut stream) = course.connect(address).await {
+    while let Some(mut stream) = course.connect(address, &fates).await {
         let mut buffer = Vec::new();
         while course.goes_on() {
             let (fate, keep) = exchange(&mut stream, &mut buffer, &(habit.next)()).await;
@@ -81,7 +91,7 @@ pub async fn http1(address: SocketAddr, course: Arc<Course>, fates: Arc<Fates>, 
 
 /// The same over HTTP/2, with so many requests at once on each connection.
 pub async fn http2(address: SocketAddr, course: Arc<Course>, fates: Arc<Fates>, habit: Habit, at_once: usize) {
-    while let Some(stream) = course.connect(address).await {
+    while let Some(stream) = course.connect(address, &fates).await {
         // Nothing was asked on a connection that does not come about.
         let Ok((sender, connection)) = client::handshake(stream).await else { continue };
         let connection = tokio::spawn(connection);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What became of one request that was sent.
+/// What became of one request that was sent, or was to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The whole of a 200.
@@ -15,6 +15,8 @@ pub enum Fate {
     Untaken,
     /// The whole of any other answer.
     Refused,
+    /// There was no connection for it to be had.
+    Unconnected,
     /// The connection was reset before the answer's end.
     Reset,
     /// The connection ended within the answer.
@@ -23,11 +25,12 @@ pub enum Fate {
     NoAnswer,
 }
 
-const ALL: [(Fate, &str); 7] = [
+const ALL: [(Fate, &str); 8] = [
     (Fate::Answered, "200"),
     (Fate::Elsewhere, "404 of the other configuration"),
     (Fate::Untaken, "given back by GOAWAY"),
     (Fate::Refused, "refused"),
+    (Fate::Unconnected, "without a connection"),
     (Fate::Reset, "reset"),
     (Fate::Truncated, "truncated"),
     (Fate::NoAnswer, "no answer"),
@@ -63,6 +66,11 @@ impl Fates {
 
     pub fn of(&self, fate: Fate) -> u64 {
         self.counts[fate as usize].load(Ordering::Relaxed)
+    }
+
+    /// Whether none was lost, of so many that this says something.
+    pub fn are_good(&self) -> bool {
+        self.lost() == 0 && self.of(Fate::Answered) >= 100
     }
 
     /// How many were not answered as they should be.

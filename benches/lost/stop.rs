@@ -18,8 +18,9 @@ pub async fn run() -> bool {
     for _ in 0..TIMES {
         let (fates, took, code) = stop().await;
         longest = longest.max(took);
-        good &= code == Some(0) && fates.lost() == 0;
-        if code != Some(0) || fates.lost() > 0 {
+        let well = code == Some(0) && fates.are_good();
+        good &= well;
+        if !well {
             println!("stop: exit code {code:?} after {took:.1?}: {fates}");
         }
         all.push(fates);

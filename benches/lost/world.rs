@@ -139,7 +139,7 @@ impl Crowd {
 
 /// Tells how an experiment went, and whether it was good.
 pub fn told(name: &str, about: &str, fates: &Fates) -> bool {
-    let lost = fates.lost();
-    println!("{name}: {about}: {fates}: {}", if lost == 0 { "nothing lost" } else { "LOST" });
-    lost == 0
+    let good = fates.are_good();
+    println!("{name}: {about}: {fates}: {}", if good { "nothing lost" } else { "LOST" });
+    good
 }
