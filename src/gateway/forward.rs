@@ -15,7 +15,7 @@ use crate::policy::headers::{Onward, join_cookies, towards_client, towards_upstr
 use crate::policy::permit::Permit;
 use crate::policy::reject::Reject;
 use crate::policy::route::Route;
-use crate::remote::upstream::{NoAnswer, Upstreams};
+use crate::remote::upstream::{Entered, NoAnswer};
 
 /// Refuses a body that is said to be larger than the route takes, before the upstream hears of the request.
 ///
@@ -29,15 +29,15 @@ pub fn announced(route: &Route, body: &Incoming) -> Result<(), Reject> {
     }
 }
 
-/// Sends a permitted request to its route's upstream and gives the answer as the client shall see it.
+/// Sends a permitted request to its route's upstream, where it has `entered`, and gives the answer as the client shall see it.
 ///
 /// # Errors
 ///
 /// `body_too_large`, `request_timeout` or `request_malformed` for the request's body, and what
-/// [`Upstreams::send`] gives for the upstream.
+/// [`Entered::send`] gives for the upstream.
 pub async fn forward(
     permit: &Permit<'_>,
-    upstreams: &Upstreams<RequestBody>,
+    entered: Entered<RequestBody>,
     request: Request<Incoming>,
     pace: Pace,
     onward: &Onward<'_>,
@@ -55,7 +55,7 @@ pub async fn forward(
     *request.uri_mut() = target(head.uri, route)?;
     *request.headers_mut() = head.headers;
 
-    match upstreams.send(route.upstream, request).await {
+    match entered.send(request).await {
         Ok(mut response) => {
             towards_client(response.headers_mut(), onward.request_id);
             Ok(response.map(|answer| Body::upstream(answer, fault)))

@@ -58,8 +58,8 @@ pub(super) struct Journey {
     pub(super) claimed: Claimed,
     /// The verdict, once it was given.
     decision: Option<Decision>,
-    /// The upstream that it went to, and when.
-    sent: Option<(usize, Instant)>,
+    /// The upstream that it was let through to, and when it got a place there.
+    sent: Option<(usize, Option<Instant>)>,
     /// What went wrong after the verdict.
     failure: Option<Code>,
     /// The head of its answer, once there was one.
@@ -129,7 +129,7 @@ impl Journey {
         }
     }
 
-    /// Notes that the request was let through, and goes to the upstream now.
+    /// Notes that the request was let through to its upstream.
     pub(super) fn permitted(&mut self, permit: &Permit<'_>) {
         if permit.principal().is_some_and(Principal::is_by_id_token) {
             let issuer = self.claimed.issuer.map(|issuer| issuer.0);
@@ -143,7 +143,14 @@ impl Journey {
                 Decision::Shadowed(reject.code())
             }
         });
-        self.sent = Some((permit.route().upstream.0, Instant::now()));
+        self.sent = Some((permit.route().upstream.0, None));
+    }
+
+    /// Notes that it has a place at the upstream: until here its time was ours.
+    pub(super) fn entered(&mut self) {
+        if let Some((_, entered)) = &mut self.sent {
+            *entered = Some(Instant::now());
+        }
     }
 
     /// Counts a refusal that is let through, and tells the operator.
@@ -233,7 +240,7 @@ impl Drop for Journey {
             verified: self.claimed.verified,
             client: self.client,
             duration: self.begun.elapsed(),
-            visit: self.sent.map(|(upstream, sent)| Visit { upstream, time: sent.elapsed() }),
+            visit: self.sent.map(|(upstream, entered)| Visit { upstream, time: entered.map(|at| at.elapsed()) }),
             request_id: self.request_id.value().clone(),
             trace_id: u128::from_str_radix(self.trace.id(), 16).ok(),
         };

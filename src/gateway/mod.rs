@@ -181,7 +181,9 @@ impl Gateway {
         };
         announced(route, request.body())?;
         journey.permitted(&permit);
-        forward(&permit, &self.upstreams, request, self.shared.pace(), &onward).await
+        let entered = self.upstreams.enter(route.upstream).await?;
+        journey.entered();
+        forward(&permit, entered, request, self.shared.pace(), &onward).await
     }
 }
 

@@ -131,19 +131,41 @@ where
         Self { upstreams: targets.iter().enumerate().map(upstream).collect() }
     }
 
-    /// Sends a request to the upstream at that place of the configuration; must run on the worker's own runtime.
+    /// A request's place at the upstream at that place of the configuration, once there is one.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded`, or `internal` where there is no such upstream.
+    pub async fn enter(&self, upstream: UpstreamId) -> Result<Entered<B>, Reject> {
+        let upstream = self.upstreams.get(upstream.0).ok_or(Reject::Internal { why: "no such upstream" })?;
+        let Target { name, gate, connect_timeout, .. } = &upstream.target;
+        let full = |Full| Reject::UpstreamFull { upstream: name.clone(), bound: gate.bound() };
+        let pass = gate.enter(*connect_timeout).await.map_err(full)?;
+        Ok(Entered { upstream: Arc::clone(upstream), pass })
+    }
+}
+
+/// A place at an upstream, for one request.
+pub struct Entered<B> {
+    upstream: Arc<Upstream<B>>,
+    pass: Pass,
+}
+
+impl<B> Entered<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    /// Sends the request; must run on the worker's own runtime.
     ///
     /// The request's target is sent as it is: give it in origin form, and the host in `Host`. Dropping the future, or the
     /// answer before its end, closes the connection or resets the stream.
     ///
     /// # Errors
     ///
-    /// [`NoAnswer::Upstream`] with `upstream_unreachable`, `upstream_timeout`, `upstream_malformed` or `overloaded`, or with
-    /// `internal` where there is no such upstream; [`NoAnswer::RequestBody`] where the request's body gave an error.
-    pub async fn send(&self, upstream: UpstreamId, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
-        let upstream =
-            self.upstreams.get(upstream.0).ok_or(NoAnswer::Upstream(Reject::Internal { why: "no such upstream" }))?;
-        upstream.send(request).await
+    /// [`NoAnswer::Upstream`] with `upstream_unreachable`, `upstream_timeout` or `upstream_malformed`, or with `internal`;
+    /// [`NoAnswer::RequestBody`] where the request's body gave an error.
+    pub async fn send(self, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
+        self.upstream.send(request, self.pass).await
     }
 }
 
@@ -164,8 +186,7 @@ where
         }
     }
 
-    async fn send(self: &Arc<Self>, request: Request<B>) -> Result<Response<Answer<B>>, NoAnswer> {
-        let pass = self.target.gate.enter(self.target.connect_timeout).await.map_err(|Full| self.overloaded())?;
+    async fn send(self: &Arc<Self>, request: Request<B>, pass: Pass) -> Result<Response<Answer<B>>, NoAnswer> {
         self.budget.earn();
         let (head, body) = request.into_parts();
         let (method, source) = (head.method.clone(), Source::new(body));
@@ -310,10 +331,6 @@ where
             headers.remove(CONTENT_LENGTH);
         }
         Ok(response)
-    }
-
-    fn overloaded(&self) -> NoAnswer {
-        NoAnswer::Upstream(Reject::UpstreamFull { upstream: self.target.name.clone(), bound: self.target.gate.bound() })
     }
 
     fn no_answer(&self, fault: Fault) -> NoAnswer {

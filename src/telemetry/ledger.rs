@@ -134,14 +134,16 @@ impl Ledger {
             self.decision_series(route, name, outcome.issuer, decision).inc();
         }
 
-        let in_upstream = outcome.visit.map(|visit| visit.time).unwrap_or_default();
+        let in_upstream = outcome.visit.and_then(|visit| visit.time).unwrap_or_default();
         route.duration.observe(outcome.duration.as_secs_f64());
         route.overhead.observe(outcome.duration.saturating_sub(in_upstream).as_secs_f64());
 
         if let Some(visit) = outcome.visit
             && let Some(upstream) = self.upstreams.get(visit.upstream)
         {
-            upstream.duration.observe(visit.time.as_secs_f64());
+            if let Some(time) = visit.time {
+                upstream.duration.observe(time.as_secs_f64());
+            }
             if let Some(
                 code @ (Code::UpstreamUnreachable | Code::UpstreamMalformed | Code::UpstreamTimeout | Code::Overloaded),
             ) = outcome.failure

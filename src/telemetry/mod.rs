@@ -113,8 +113,8 @@ pub struct Answer {
 pub struct Visit {
     /// The upstream's place in the configuration.
     pub upstream: usize,
-    /// From handing over the request to the end of the answer, or to the failure.
-    pub time: Duration,
+    /// From handing over the request to the end of the answer, or to the failure; none where it got no place there.
+    pub time: Option<Duration>,
 }
 
 impl Outcome {

@@ -87,7 +87,9 @@ impl Spans {
     /// Tells of a finished request, and of the call of its upstream.
     pub fn request(&self, outcome: &Outcome, recorded: Recorded, ledger: &Ledger) {
         self.add(served(outcome, recorded, ledger));
-        if let Some(visit) = outcome.visit {
+        if let Some(visit) = outcome.visit
+            && let Some(took) = visit.time
+        {
             let mut attributes = vec![text("http.request.method", outcome.method.as_str())];
             attributes.extend(ledger.upstream_name(visit.upstream).map(|name| text("bearward.upstream", name)));
             attributes.extend(outcome.failure.map(|code| text("error.type", code.facts().name)));
@@ -97,8 +99,8 @@ impl Spans {
                 parent: Some(recorded.own),
                 kind: Kind::Client,
                 name: format!("upstream {}", outcome.method),
-                start: outcome.at + outcome.duration.saturating_sub(visit.time),
-                took: visit.time,
+                start: outcome.at + outcome.duration.saturating_sub(took),
+                took,
                 attributes,
                 failed: outcome.failure.is_some(),
             });

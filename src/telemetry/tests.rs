@@ -40,7 +40,7 @@ fn permitted() -> Outcome {
         verified: true,
         client: "192.0.2.7".parse().unwrap(),
         duration: Duration::from_micros(12_345),
-        visit: Some(Visit { upstream: 0, time: Duration::from_millis(12) }),
+        visit: Some(Visit { upstream: 0, time: Some(Duration::from_millis(12)) }),
         request_id: HeaderValue::from_static("r-1"),
         trace_id: Some(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
     }

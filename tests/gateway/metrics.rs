@@ -79,7 +79,7 @@ pub fn all() -> String {
             verified: true,
             client: "::1".parse().unwrap(),
             duration: Duration::from_millis(3),
-            visit: Some(Visit { upstream: 0, time: Duration::from_millis(2) }),
+            visit: Some(Visit { upstream: 0, time: Some(Duration::from_millis(2)) }),
             request_id: HeaderValue::from_static("r"),
             trace_id: None,
         }

@@ -57,6 +57,11 @@ async fn who_waits_too_long_or_finds_the_queue_full_is_told_so_at_once() {
     open.send(true).unwrap();
     assert_eq!(first.answer().await.text(), "ok");
     assert_eq!(second.get("/").await.text(), "ok");
+
+    // The time in our queue is ours, and who did not come in was not there.
+    gateway.counted("bearward_upstream_duration_seconds_count{upstream=\"api\"}", 2.0).await;
+    let overhead = gateway.sample("bearward_gateway_overhead_seconds_sum{route=\"all\"}").unwrap();
+    assert!(overhead >= 0.4, "{overhead}");
 }
 
 #[tokio::test]
