@@ -252,7 +252,8 @@ impl Sessions {
         let sessions = Arc::clone(self);
         drop(self.control.spawn(async move {
             if let Err(failure) = sessions.plan.endpoint.revoke(&refresh_token).await {
-                tracing::info!(session = sessions.name(), ?failure, "a refresh token could not be revoked");
+                let (cause, help) = failure.told();
+                tracing::info!(session = sessions.name(), cause, help, "a refresh token could not be revoked");
             }
         }));
     }

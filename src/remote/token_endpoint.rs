@@ -82,6 +82,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What happened, and what the operator can do.
+    pub fn told(&self) -> (&str, &'static str) {
+        match self {
+            Self::InvalidGrant => ("the issuer does not know it", "nothing: it is worth nothing any more"),
+            Self::Refused { why, help } | Self::Unavailable { why, help } => (why, help),
+        }
+    }
+
     fn unavailable(why: impl Into<String>, help: &'static str) -> Self {
         Self::Unavailable { why: why.into(), help }
     }

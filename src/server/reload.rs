@@ -73,7 +73,7 @@ impl Reloads {
         let result = match outcome {
             Ok(loaded) if files == self.in_force => {
                 drop(loaded);
-                tracing::debug!("the configuration in force is the one of the file: nothing to reload");
+                tracing::info!("nothing to reload: the files hold what is in force");
                 ReloadResult::Success
             }
             Ok(loaded) => match self.adopt(served, loaded, &files) {

@@ -92,7 +92,7 @@ impl Cluster {
         let processes = vec![run("etcd", &etcd), run("kube-apiserver", &server)];
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
-        let cluster = Self { processes, address, client, directory: directory };
+        let cluster = Self { processes, address, client, directory };
         let give_up = Instant::now() + Duration::from_secs(120);
         while !cluster.is_ready().await {
             let log = fs::read_to_string(cluster.directory.path().join("kube-apiserver.log")).unwrap();

@@ -69,6 +69,7 @@ fn issuer(
     faults: &mut Faults,
 ) -> Option<(Issuer, policy::issuer::Issuer)> {
     leeway(raw, faults);
+    names_itself(raw, faults);
     let recognition = recognition(raw, faults);
     let algorithms = algorithms(raw, faults);
     warnings(raw, faults);
@@ -125,6 +126,13 @@ fn leeway(raw: &options::Issuer, faults: &mut Faults) {
     } else if leeway.subsec_millis() != 0 {
         faults.fault(&raw.leeway.span, "`leeway` is not in whole seconds", "write for example \"1s\"");
     }
+}
+
+/// What is copied most easily is the address of the discovery document.
+fn names_itself(raw: &options::Issuer, faults: &mut Faults) {
+    let Some((own, _)) = raw.issuer.value.as_ref().and_then(|text| text.0.split_once("/.well-known/")) else { return };
+    let help = format!("write what its document calls `issuer`: \"{own}\", or the same with a slash at its end");
+    faults.fault(&raw.issuer.span, "this is the address of the discovery document, and no token says so", help);
 }
 
 fn recognition(raw: &options::Issuer, faults: &mut Faults) -> Option<Recognition> {
