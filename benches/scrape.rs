@@ -95,7 +95,7 @@ fn outcome(route: usize, issuer: usize, decision: Decision) -> Outcome {
         verified: true,
         client: std::net::Ipv4Addr::LOCALHOST.into(),
         duration: Duration::from_millis(3),
-        visit: permitted.then_some(Visit { upstream: 0, time: Duration::from_millis(2) }),
+        visit: permitted.then_some(Visit { upstream: 0, time: Some(Duration::from_millis(2)) }),
         request_id: HeaderValue::from_static("r"),
         trace_id: None,
     }
