@@ -6,7 +6,8 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::harness::introspection::{Introspection, Reply};
+use crate::harness::forms::Reply;
+use crate::harness::introspection::Introspection;
 use crate::harness::issuer::{Answer, Document, Issuer};
 use crate::harness::mint::{Key, jwk_set};
 use crate::{Done, Files, bearward, text};

@@ -14,8 +14,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Client, Http2};
+use crate::harness::forms;
 use crate::harness::gateway::Served;
-use crate::harness::introspection::{self, Introspection};
+use crate::harness::introspection::Introspection;
 use crate::harness::issuer::{self, Document, Issuer};
 use crate::harness::mint::Key;
 use crate::harness::upstream::{Reply, Upstream};
@@ -45,7 +46,7 @@ impl World {
             (Issuer::start(&[key]).await, Issuer::start(&[key]).await, Upstream::start().await);
         liar.answer(Document::Keys, issuer::Answer::html());
         let endpoint = Introspection::start().await;
-        endpoint.know("unanswered", introspection::Reply::status(500, "", ""));
+        endpoint.know("unanswered", forms::Reply::status(500, "", ""));
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let toml = format!(
             r#"

@@ -1,216 +1,62 @@
-//! An introspection endpoint on loopback (RFC 7662): answers by token, over a real socket, and can hold its answers, be slow,
-//! be down, or lie.
+//! An introspection endpoint on loopback (RFC 7662): answers by token, and can lie.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use serde_json::json;
 
-/// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What the endpoint replies.
-#[derive(Debug, Clone)]
-pub enum Reply {
-    /// A whole reply.
-    Whole(u16, String, Vec<u8>),
-    /// A body that does not end while it is read.
-    Endless,
-    /// The beginning of a body, and then nothing more.
-    Stalled,
-    /// Bytes that are not HTTP.
-    Garbage,
-}
-
-impl Reply {
-    pub fn json(value: &Value) -> Self {
-        Self::body("application/json", value.to_string())
-    }
-
-    pub fn body(media_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self::Whole(200, format!("Content-Type: {media_type}\r\n"), body.into())
-    }
-
-    pub fn status(status: u16, fields: &str, body: &str) -> Self {
-        Self::Whole(status, fields.to_owned(), body.as_bytes().to_vec())
-    }
-}
-
-/// A question as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    pub line: String,
-    pub headers: Vec<(String, String)>,
-    pub form: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Asked {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-}
-
-struct State {
-    replies: Mutex<HashMap<String, Reply>>,
-    otherwise: Mutex<Reply>,
-    asked: watch::Sender<Vec<Asked>>,
-    open: watch::Sender<bool>,
-    /// How many questions are held at once.
-    held: watch::Sender<usize>,
-}
+use super::forms::{Forms, Reply};
 
 /// The endpoint. Dropped, it is down.
 pub struct Introspection {
-    address: SocketAddr,
-    state: Arc<State>,
-    serving: JoinHandle<()>,
+    forms: Forms,
+    replies: Arc<Mutex<Replies>>,
+}
+
+struct Replies {
+    by_token: HashMap<String, Reply>,
+    otherwise: Reply,
 }
 
 impl Introspection {
     /// An endpoint that knows no token.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            replies: Mutex::default(),
-            otherwise: Mutex::new(Reply::json(&serde_json::json!({ "active": false }))),
-            asked: watch::Sender::default(),
-            open: watch::Sender::new(true),
-            held: watch::Sender::new(0),
+        let otherwise = Reply::json(&json!({ "active": false }));
+        let replies = Arc::new(Mutex::new(Replies { by_token: HashMap::new(), otherwise }));
+        let known = Arc::clone(&replies);
+        let forms = Forms::start(move |asked| {
+            let known = known.lock().unwrap();
+            let reply = asked.field("token").and_then(|token| known.by_token.get(token));
+            reply.unwrap_or(&known.otherwise).clone()
         });
-        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Self { address, state, serving }
+        Self { forms: forms.await, replies }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/introspect", self.address)
+        self.url_of("/introspect")
     }
 
     /// Replies like this to questions about that token from now on.
     pub fn know(&self, token: &str, reply: Reply) {
-        self.state.replies.lock().unwrap().insert(token.to_owned(), reply);
+        self.replies.lock().unwrap().by_token.insert(token.to_owned(), reply);
     }
 
     /// Replies like this to questions about every token that it does not know.
     pub fn otherwise(&self, reply: Reply) {
-        *self.state.otherwise.lock().unwrap() = reply;
-    }
-
-    /// Holds every reply until [`Introspection::release`].
-    pub fn hold(&self) {
-        self.state.open.send_replace(false);
-    }
-
-    pub fn release(&self) {
-        self.state.open.send_replace(true);
-    }
-
-    /// Every question so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.state.asked.borrow().clone()
-    }
-
-    /// Waits until that many questions are held at once.
-    pub async fn holds(&self, count: usize) {
-        let mut held = self.state.held.subscribe();
-        let reached = held.wait_for(|held| *held >= count);
-        tokio::time::timeout(PATIENCE, reached).await.expect("the questions did not come").unwrap();
-    }
-
-    /// Refuses connections from now on, and breaks those that are open.
-    pub async fn down(&mut self) {
-        self.serving.abort();
-        let _ = (&mut self.serving).await;
-    }
-
-    /// Listens again, at the same address.
-    pub async fn up(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serving = tokio::spawn(serve(listener, Arc::clone(&self.state)));
+        self.replies.lock().unwrap().otherwise = reply;
     }
 }
 
-impl Drop for Introspection {
-    fn drop(&mut self) {
-        self.serving.abort();
+impl Deref for Introspection {
+    type Target = Forms;
+    fn deref(&self) -> &Forms {
+        &self.forms
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, Arc::clone(&state)));
-        while connections.try_join_next().is_some() {}
+impl DerefMut for Introspection {
+    fn deref_mut(&mut self) -> &mut Forms {
+        &mut self.forms
     }
-}
-
-/// One question, one reply, and the end.
-async fn converse(mut stream: TcpStream, state: Arc<State>) {
-    let Some(asked) = read(&mut stream).await else { return };
-    let reply = asked.field("token").and_then(|token| state.replies.lock().unwrap().get(token).cloned());
-    let reply = reply.unwrap_or_else(|| state.otherwise.lock().unwrap().clone());
-    state.asked.send_modify(|all| all.push(asked));
-    state.held.send_modify(|held| *held += 1);
-    let opened = state.open.subscribe().wait_for(|open| *open).await.is_ok();
-    state.held.send_modify(|held| *held -= 1);
-    if opened {
-        let _ = respond(&mut stream, reply).await;
-    }
-}
-
-/// A form as it is posted.
-pub(super) async fn read(stream: &mut TcpStream) -> Option<Asked> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    let head = String::from_utf8(head).ok()?;
-    let mut lines = head.trim_end().split("\r\n");
-    let line = lines.next()?.to_owned();
-    let headers: Vec<(String, String)> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length")?.1.parse().ok()?;
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    let form = url::form_urlencoded::parse(&body).into_owned().collect();
-    Some(Asked { line, headers, form, body: String::from_utf8(body).ok()? })
-}
-
-pub(super) async fn respond(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
-    let beginning = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"active\":true,";
-    match reply {
-        Reply::Whole(status, fields, body) => {
-            let length = body.len();
-            let head =
-                format!("HTTP/1.1 {status} Reply\r\nConnection: close\r\nContent-Length: {length}\r\n{fields}\r\n");
-            stream.write_all(head.as_bytes()).await?;
-            stream.write_all(&body).await?;
-        }
-        Reply::Endless => {
-            stream.write_all(beginning.as_bytes()).await?;
-            loop {
-                stream.write_all(&[b' '; 16 * 1024]).await?;
-            }
-        }
-        Reply::Stalled => {
-            stream.write_all(beginning.as_bytes()).await?;
-            // Ends when the client does, or with the endpoint.
-            while stream.read(&mut [0; 64]).await? > 0 {}
-        }
-        Reply::Garbage => stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").await?,
-    }
-    stream.shutdown().await
 }

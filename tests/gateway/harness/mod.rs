@@ -7,6 +7,7 @@ pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod emulated;
+pub mod forms;
 pub mod framed;
 pub mod frames;
 pub mod gateway;

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Client};
+use crate::harness::forms::Reply;
 use crate::harness::gateway::Served;
-use crate::harness::introspection::{Introspection, Reply};
+use crate::harness::introspection::Introspection;
 use crate::harness::mint::{Key, jwk_set, sign_hmac};
 use crate::harness::upstream::Upstream;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{COOKIE, World, set_cookies, signed_by_secret};
-use crate::harness::introspection::Reply;
+use crate::harness::forms::Reply;
 use crate::harness::issuer::{Answer as IssuerAnswer, Document};
 use crate::harness::mint::{Key, base64};
 use crate::harness::tokens::Tokens;

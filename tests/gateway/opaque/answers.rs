@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{TOKEN, World, code};
-use crate::harness::introspection::Reply;
+use crate::harness::forms::Reply;
 
 #[tokio::test]
 async fn an_active_token_passes_and_its_claims_are_told_to_the_upstream() {

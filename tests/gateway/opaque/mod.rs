@@ -10,8 +10,9 @@ use bearward::remote::clock::{Clock, Hands};
 use serde_json::{Value, json};
 
 use crate::harness::client::{Answer, Client};
+use crate::harness::forms::Reply;
 use crate::harness::gateway::Served;
-use crate::harness::introspection::{Introspection, Reply};
+use crate::harness::introspection::Introspection;
 use crate::harness::issuer::Issuer;
 use crate::harness::mint::Key;
 use crate::harness::upstream::Upstream;

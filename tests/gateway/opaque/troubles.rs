@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{TOKEN, World, code};
 use crate::harness::client::Client;
-use crate::harness::introspection::{Introspection, Reply};
+use crate::harness::forms::Reply;
+use crate::harness::introspection::Introspection;
 use crate::harness::world::merged;
 
 const UNAVAILABLE: (u16, &str) = (503, "introspection_unavailable");

@@ -10,7 +10,7 @@ use bearward::remote::http::Client;
 use bearward::remote::token_endpoint::{Grant, TokenEndpoint};
 use serde_json::Value;
 
-use crate::harness::introspection::Asked;
+use crate::harness::forms::Asked;
 use crate::harness::replica::source;
 use crate::harness::tokens::Tokens;
 

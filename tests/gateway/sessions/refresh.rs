@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{World, access, refused};
-use crate::harness::introspection::Reply;
+use crate::harness::forms::Reply;
 
 #[tokio::test]
 async fn what_is_sent_is_what_the_standard_names() {

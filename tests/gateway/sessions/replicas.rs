@@ -60,7 +60,7 @@ async fn the_attempt_of_a_gateway_that_was_killed_is_waited_for_and_then_repeate
             // The issuer has exchanged the refresh token, and its answer reaches nobody.
             world.tokens.hold();
         } else {
-            world.tokens.otherwise(crate::harness::introspection::Reply::Stalled);
+            world.tokens.otherwise(crate::harness::forms::Reply::Stalled);
         }
         {
             let request = here.access(&cookie);
@@ -106,7 +106,7 @@ async fn an_answer_that_comes_late_does_not_replace_a_later_one() {
     let there = world.replica();
     world.pass(540);
     // Renewed ahead here; the issuer sees it, the answer waits.
-    world.tokens.otherwise(crate::harness::introspection::Reply::Stalled);
+    world.tokens.otherwise(crate::harness::forms::Reply::Stalled);
     assert_eq!(here.access(&cookie).await, access(1));
     world.tokens.was_asked(1).await;
     world.tokens.mended();
