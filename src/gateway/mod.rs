@@ -185,9 +185,7 @@ impl Gateway {
         journey.entered();
         forward(&permit, entered, request, self.shared.pace(), &onward).await
     }
-}
 
-impl Gateway {
     /// Does what makes outgoing calls where those are made, whoever waits for it.
     async fn on_control<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Reject> {
         let done = self.shared.fetching().handle.spawn(work).await;

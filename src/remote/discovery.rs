@@ -5,21 +5,16 @@
 //!    info, and does not lead to this machine's own network.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use url::{Host, Url};
 
 use super::clock::{Clock, Monotonic};
 use super::http::{Client, FetchError, PlainHttp, is_machine_local};
+use super::learned::Learned;
+use crate::config;
 use crate::policy::json::{Json, Object};
 use crate::policy::reject::Quoted;
-
-/// How long an address that was learned is used before the document is asked again.
-const LIFE: Duration = Duration::from_secs(300);
-
-/// How long it is used on where it could not be learned again.
-const PAUSE: Duration = Duration::from_secs(10);
 
 /// Why an address could not be learned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +79,22 @@ pub struct Document {
 }
 
 impl Document {
+    /// Fetches the document at `url` of the issuer of that name.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had by then, is none, or is another issuer's.
+    pub(super) async fn fetch(
+        issuer: &str,
+        url: &Url,
+        client: &Client,
+        plain: PlainHttp,
+        deadline: Monotonic,
+    ) -> Result<Self, Fault> {
+        let body = client.get(url, plain, None, deadline).await.map_err(Fault::Fetch)?.body;
+        Self::read(issuer, url, &body)
+    }
+
     /// Reads what was served at `asked` for the issuer of that name.
     ///
     /// # Errors
@@ -140,71 +151,39 @@ pub fn is_html(body: &[u8]) -> bool {
 
 /// One of an issuer's endpoints.
 #[derive(Debug)]
-pub enum Endpoint {
+pub struct Endpoint(Place);
+
+#[derive(Debug)]
+enum Place {
     /// Where the operator says.
     At(Url),
-    /// Where the discovery document says.
-    Learned(Learned),
+    /// Where the issuer's discovery document says.
+    Discovered(Box<Discovered>),
 }
 
-/// An endpoint that is learned when it is first needed, and again from time to time.
 #[derive(Debug)]
-pub struct Learned {
+struct Discovered {
     document: Url,
     issuer: String,
     member: &'static str,
-    kept: Mutex<Option<Kept>>,
-    /// Whose turn it is to learn it for the first time.
-    turn: tokio::sync::Mutex<()>,
-}
-
-/// An address, and until when nobody asks for it anew.
-#[derive(Debug, Clone)]
-struct Kept {
-    url: Url,
-    until: Monotonic,
-}
-
-impl Learned {
-    /// The endpoint in `member` of the issuer's discovery document.
-    pub fn new(document: Url, issuer: &str, member: &'static str) -> Self {
-        Self {
-            document,
-            issuer: issuer.to_owned(),
-            member,
-            kept: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The address that is kept, and whether it is this caller's turn to learn it anew.
-    fn known(&self, now: Monotonic) -> Option<(Url, bool)> {
-        let mut kept = self.kept();
-        let kept = kept.as_mut()?;
-        let due = now >= kept.until;
-        if due {
-            // Whoever comes meanwhile goes on with what there is.
-            kept.until = now.after(PAUSE);
-        }
-        Some((kept.url.clone(), due))
-    }
-
-    fn keep(&self, url: Url, now: Monotonic) -> Url {
-        *self.kept() = Some(Kept { url: url.clone(), until: now.after(LIFE) });
-        url
-    }
-
-    async fn learn(&self, client: &Client, plain: PlainHttp, deadline: Monotonic) -> Result<Url, Fault> {
-        let body = client.get(&self.document, plain, None, deadline).await.map_err(Fault::Fetch)?.body;
-        Document::read(&self.issuer, &self.document, &body)?.address(self.member)
-    }
+    learned: Learned<Url>,
 }
 
 impl Endpoint {
+    /// The endpoint that the operator wrote, else the one in `member` of the issuer's discovery document.
+    pub fn new(configured: &config::Endpoint, issuer: &str, member: &'static str) -> Self {
+        Self(match configured {
+            config::Endpoint::At(url) => Place::At(url.clone()),
+            config::Endpoint::Discovered(document) => Place::Discovered(Box::new(Discovered {
+                document: document.clone(),
+                issuer: issuer.to_owned(),
+                member,
+                // Whoever calls an endpoint leaves an issuer alone that fails, by itself.
+                learned: Learned::new(Duration::ZERO),
+            })),
+        })
+    }
+
     /// Its address. What was learned before stands on while it cannot be learned again.
     ///
     /// # Errors
@@ -217,27 +196,13 @@ impl Endpoint {
         clock: &Clock,
         deadline: Monotonic,
     ) -> Result<Url, Fault> {
-        let learned = match self {
-            Self::At(url) => return Ok(url.clone()),
-            Self::Learned(learned) => learned,
-        };
-        let now = clock.now();
-        match learned.known(now) {
-            Some((url, false)) => return Ok(url),
-            Some((url, true)) => {
-                // What it is needed for must have its time, too.
-                let half = now.after(deadline.since(now) / 2);
-                let again = learned.learn(client, plain, half).await;
-                return Ok(again.map_or(url, |url| learned.keep(url, clock.now())));
+        match &self.0 {
+            Place::At(url) => Ok(url.clone()),
+            Place::Discovered(discovered) => {
+                let Discovered { document, issuer, member, learned } = &**discovered;
+                let ask = async |until| Document::fetch(issuer, document, client, plain, until).await?.address(member);
+                learned.get(clock, deadline, ask).await
             }
-            None => {}
-        }
-        let Ok(_turn) = clock.until(deadline, learned.turn.lock()).await else {
-            return Err(Fault::Fetch(FetchError::Timeout));
-        };
-        match learned.known(now) {
-            Some((url, _)) => Ok(url),
-            None => learned.learn(client, plain, deadline).await.map(|url| learned.keep(url, clock.now())),
         }
     }
 }

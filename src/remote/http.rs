@@ -164,9 +164,11 @@ impl Client {
         Ok(Self { clock, plain, tls })
     }
 
-    /// This client with other trust: for `https` only these authorities vouch, and those of the system do not.
+    /// This client; with other trust where authorities are given: for `https` only these vouch then, and those of the system
+    /// do not.
     #[must_use]
-    pub fn trusting(&self, authorities: &Authorities) -> Self {
+    pub fn trusting(&self, authorities: Option<&Authorities>) -> Self {
+        let Some(authorities) = authorities else { return self.clone() };
         let roots = authorities.certificates().iter().map(|der| reqwest::Certificate::from_der(der));
         let tls = roots.collect::<Result<Vec<_>, _>>().and_then(|roots| builder().tls_certs_only(roots).build());
         Self { tls: tls.map_err(|error| reason(&error)), ..self.clone() }

@@ -13,6 +13,7 @@ pub mod http;
 pub mod introspect;
 pub mod jwks;
 pub mod keepalive;
+mod learned;
 pub mod provider;
 pub mod store;
 pub mod token_endpoint;

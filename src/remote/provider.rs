@@ -7,19 +7,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::clock::{Clock, Monotonic};
 use super::discovery::{Document, Fault};
 use super::http::{Client, PlainHttp};
+use super::learned::Learned;
 use crate::config::{Authorities, Endpoints};
 
-/// How long what was learned is used before the document is asked again.
-const LIFE: Duration = Duration::from_secs(300);
-
-/// For how long it is not asked again after that failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// For how long the document is not asked for again after a first failure: anybody can come here.
+const REST: Duration = Duration::from_secs(1);
 
 /// Which issuer, and what the operator says of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,22 +52,14 @@ pub struct Provider {
     source: Source,
     http: Client,
     clock: Clock,
-    kept: Mutex<Kept>,
-}
-
-/// What was learned last, and what went wrong since.
-#[derive(Debug, Default)]
-struct Kept {
-    learned: Option<(Arc<Known>, Monotonic)>,
-    failed: Option<(Fault, Monotonic)>,
+    learned: Learned<Arc<Known>>,
 }
 
 impl Provider {
     /// The issuer of `source`, asked by `http`.
     pub fn new(source: Source, http: &Client, clock: &Clock) -> Self {
-        let own = source.authorities.as_ref().map(|own| http.trusting(own));
-        let http = own.unwrap_or_else(|| http.clone());
-        Self { source, http, clock: clock.clone(), kept: Mutex::default() }
+        let http = http.trusting(source.authorities.as_ref());
+        Self { source, http, clock: clock.clone(), learned: Learned::new(REST) }
     }
 
     /// What it was made of.
@@ -78,40 +67,23 @@ impl Provider {
         &self.source
     }
 
-    /// What is known of it; ends within the source's `timeout`. Whoever comes while it is asked waits for that answer, and for
-    /// a moment after it failed nobody asks again: anybody can come here.
+    /// What is known of it; ends within the source's `timeout`.
     ///
     /// # Errors
     ///
     /// It was never learned, and cannot be now.
     pub async fn known(&self) -> Result<Arc<Known>, Fault> {
-        let mut kept = self.kept.lock().await;
-        let now = self.clock.now();
-        let is_fresh = kept.learned.as_ref().is_some_and(|(_, at)| now < at.after(LIFE));
-        let rests = kept.failed.as_ref().is_some_and(|(_, at)| now < at.after(PAUSE));
-        if !is_fresh && !rests {
-            match self.learn().await {
-                Ok(known) => *kept = Kept { learned: Some((Arc::new(known), self.clock.now())), failed: None },
-                Err(fault) => kept.failed = Some((fault, self.clock.now())),
-            }
-        }
-        match (&kept.learned, &kept.failed) {
-            (Some((known, _)), _) => Ok(Arc::clone(known)),
-            (None, Some((fault, _))) => Err(fault.clone()),
-            // It was asked just now; this only keeps the match total.
-            (None, None) => Err(Fault::Document("was never asked for")),
-        }
+        let deadline = self.clock.now().after(self.source.timeout);
+        self.learned.get(&self.clock, deadline, async |until| self.learn(until).await.map(Arc::new)).await
     }
 
-    async fn learn(&self) -> Result<Known, Fault> {
-        let Source { issuer, endpoints, discovery, timeout, plain_http, .. } = &self.source;
+    async fn learn(&self, deadline: Monotonic) -> Result<Known, Fault> {
+        let Source { issuer, endpoints, discovery, plain_http, .. } = &self.source;
         let Some(url) = discovery else {
             let authorization = endpoints.authorization.clone().ok_or(Fault::Missing("authorization_endpoint"))?;
             return Ok(Known { authorization, end_session: endpoints.end_session.clone(), names_itself: false });
         };
-        let deadline = self.clock.now().after(*timeout);
-        let body = self.http.get(url, *plain_http, None, deadline).await.map_err(Fault::Fetch)?.body;
-        let document = Document::read(issuer, url, &body)?;
+        let document = Document::fetch(issuer, url, &self.http, *plain_http, deadline).await?;
         let authorization = endpoints.authorization.clone().map(Ok);
         let end_session = || match document.address("end_session_endpoint") {
             Err(Fault::Missing(_)) => Ok(None),

@@ -17,7 +17,7 @@ use http::StatusCode;
 use super::breaker::Breaker;
 use super::client_auth::form;
 use super::clock::{Clock, Monotonic};
-use super::discovery::{Endpoint, Fault, Learned};
+use super::discovery::{Endpoint, Fault};
 use super::http::{Client, FetchError, PlainHttp, Reply, Wanted};
 use crate::config::{self, Authorities, Client as OauthClient};
 use crate::policy::grant::{Granted, Refusal};
@@ -109,15 +109,11 @@ pub struct TokenEndpoint {
 impl TokenEndpoint {
     /// The endpoints of `source`, called by `http`.
     pub fn new(source: Source, http: &Client, clock: &Clock) -> Self {
-        let own = source.authorities.as_ref().map(|own| http.trusting(own));
-        let endpoint = |endpoint: &config::Endpoint, member| match endpoint {
-            config::Endpoint::At(url) => Endpoint::At(url.clone()),
-            config::Endpoint::Discovered(url) => Endpoint::Learned(Learned::new(url.clone(), &source.issuer, member)),
-        };
+        let endpoint = |configured, member| Endpoint::new(configured, &source.issuer, member);
         Self {
             token: endpoint(&source.token, "token_endpoint"),
             revocation: source.revocation.as_ref().map(|own| endpoint(own, "revocation_endpoint")),
-            http: own.unwrap_or_else(|| http.clone()),
+            http: http.trusting(source.authorities.as_ref()),
             clock: clock.clone(),
             breaker: Mutex::default(),
             source,

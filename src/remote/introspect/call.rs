@@ -14,7 +14,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use super::Source;
-use crate::config::{self, Client as OauthClient};
+use crate::config::Client as OauthClient;
 use crate::policy::Rules;
 use crate::policy::introspection::Answer;
 use crate::policy::issuer::IssuerId;
@@ -22,7 +22,7 @@ use crate::policy::json::{Json, Object};
 use crate::policy::jwt::UnverifiedJwt;
 use crate::remote::client_auth::form;
 use crate::remote::clock::Clock;
-use crate::remote::discovery::{Endpoint, Learned};
+use crate::remote::discovery::Endpoint;
 use crate::remote::http::{Client, FetchError, PlainHttp, Wanted};
 use crate::remote::jwks::KeySets;
 use crate::telemetry::labels::IntrospectionResult;
@@ -118,16 +118,10 @@ impl Trouble {
 
 impl Call {
     pub(super) fn new(source: &Source, judge: Judge, client: &Client) -> Self {
-        let own = source.authorities.as_ref().map(|own| client.trusting(own));
         Self {
-            endpoint: match &source.introspection.endpoint {
-                config::Endpoint::At(url) => Endpoint::At(url.clone()),
-                config::Endpoint::Discovered(url) => {
-                    Endpoint::Learned(Learned::new(url.clone(), &source.issuer, "introspection_endpoint"))
-                }
-            },
+            endpoint: Endpoint::new(&source.introspection.endpoint, &source.issuer, "introspection_endpoint"),
             client: source.introspection.client.clone(),
-            http: own.unwrap_or_else(|| client.clone()),
+            http: client.trusting(source.authorities.as_ref()),
             plain_http: source.plain_http,
             timeout: source.introspection.timeout,
             judge,

@@ -106,10 +106,7 @@ impl KeySource {
     ///
     /// See [`KeysError`]; a fetch that is not done at `deadline` is [`FetchError::Timeout`], discovery included.
     pub async fn fetch(&self, client: &Client, clock: &Clock, deadline: Monotonic) -> Result<Fetched, KeysError> {
-        let client = &match &self.authorities {
-            Some(own) => client.trusting(own),
-            None => client.clone(),
-        };
+        let client = &client.trusting(self.authorities.as_ref());
         let (place, document) = match &self.origin {
             Origin::File(path) => {
                 let body = read_in_time(path, clock, deadline, Fault::File).await?;

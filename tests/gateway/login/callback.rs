@@ -1,5 +1,7 @@
 //! The way back: the issuer's answer, its code and its ID token, of which each must fit.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{COOKIE, World, set_cookies, signed_by_secret};
@@ -228,4 +230,34 @@ async fn an_issuer_that_announces_its_name_must_say_it() {
     // What was learned stands on while the issuer is down.
     world.around.issuer.down().await;
     assert_eq!(world.browser().get("/auth/login", &[]).await.status, 302);
+}
+
+/// Who comes while the issuer is asked again goes on with what was learned before; and who asks does not wait for ever.
+#[tokio::test]
+async fn an_issuer_that_hangs_holds_up_one_browser_at_most() {
+    let world = World::with(Tokens::start().await, "", "", "").await;
+    let (issuer, url) = (&world.around.issuer, world.around.issuer.url());
+    let document = json!({
+        "issuer": url,
+        "jwks_uri": format!("{url}/keys"),
+        "authorization_endpoint": format!("{url}/authorize"),
+        "token_endpoint": world.tokens.url(),
+    });
+    issuer.answer(Document::Discovery, IssuerAnswer::json(&document));
+    assert_eq!(world.browser().get("/auth/login", &[]).await.status, 302);
+    issuer.answer(Document::Discovery, IssuerAnswer::Stalled);
+    let before = issuer.requests(Document::Discovery);
+    world.around.hands.advance(Duration::from_secs(301));
+    // Keys are fetched by discovery, too.
+    issuer.asked(Document::Discovery, before + 1).await;
+    let meanwhile = async {
+        issuer.asked(Document::Discovery, before + 2).await;
+        let second = world.browser().get("/auth/login", &[]).await.status;
+        // Half of the session's `timeout`.
+        world.around.hands.advance(Duration::from_millis(2500));
+        second
+    };
+    let mut first = world.browser();
+    let (first, second) = tokio::join!(first.get("/auth/login", &[]), meanwhile);
+    assert_eq!((first.status, second), (302, 302));
 }
