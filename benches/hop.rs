@@ -20,17 +20,6 @@
 
 #[allow(dead_code, reason = "each benchmark uses its own part")]
 mod harness;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the tests' own minting"
-)]
-#[path = "../tests/gateway/harness/mint.rs"]
-mod mint;
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,6 +34,7 @@ use bearward::remote::clock::Clock;
 use bearward::server::assembly::metrics;
 use bearward::telemetry::Telemetry;
 use bytes::Bytes;
+use harness::mint::Key;
 use harness::{Server, at, configure, read_ok, token};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
@@ -52,7 +42,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use mint::Key;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;

@@ -17,17 +17,6 @@
 
 #[allow(dead_code, reason = "each benchmark uses its own part")]
 mod harness;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the tests' own minting"
-)]
-#[path = "../tests/gateway/harness/mint.rs"]
-mod mint;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -36,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harness::mint::Key;
 use harness::{Server, at, configure, read_ok};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::ServerName;
@@ -117,7 +107,7 @@ fn within_tls(directory: &Path, config: &Path) -> (PathBuf, TlsConnector) {
 fn measure() {
     let directory = tempfile::tempdir().unwrap();
     let upstream = Server::start(&["upstream"]);
-    let config = configure(directory.path(), upstream.address, &[mint::Key::rsa("key")], 2);
+    let config = configure(directory.path(), upstream.address, &[Key::rsa("key")], 2);
     let (tls_config, connector) = within_tls(directory.path(), &config);
     println!("\n| connections | KiB each | RSS MiB | good p50 us | good p99 us |\n|---|---|---|---|---|");
     for (name, tls, does, count) in [

@@ -21,17 +21,6 @@
 #[allow(dead_code, unreachable_pub, reason = "no benchmark uses all of it")]
 #[path = "harness/cases.rs"]
 mod cases;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the tests' own minting"
-)]
-#[path = "../tests/gateway/harness/mint.rs"]
-mod mint;
 
 use std::path::Path;
 use std::process::{Command, exit};

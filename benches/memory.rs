@@ -19,17 +19,6 @@
 
 #[allow(dead_code, reason = "each benchmark uses its own part")]
 mod harness;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the tests' own minting"
-)]
-#[path = "../tests/gateway/harness/mint.rs"]
-mod mint;
 
 use std::cell::Cell;
 use std::fs::{self, Permissions};

@@ -23,17 +23,6 @@
 
 #[allow(dead_code, reason = "each benchmark uses its own part")]
 mod harness;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the tests' own minting"
-)]
-#[path = "../tests/gateway/harness/mint.rs"]
-mod mint;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -42,8 +31,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use harness::mint::{Family, Key};
 use harness::{Server, at, configure, read_answer, token};
-use mint::{Family, Key};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;

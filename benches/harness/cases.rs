@@ -3,6 +3,8 @@
 //! What is random in them (keys, signatures) is minted once into a directory, so that a case can be run in a process of its
 //! own that does nothing else.
 
+mod mint;
+
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::hint::black_box;
@@ -49,7 +51,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::mint::{self, Family, Key};
+use self::mint::{Family, Key};
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]

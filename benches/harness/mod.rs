@@ -1,5 +1,8 @@
 //! What the benchmarks over real sockets share: servers in processes of their own, and a client's way of reading answers.
 
+pub mod heads;
+pub mod mint;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use crate::mint::{self, Key};
+use self::mint::Key;
 
 /// A server in a process of its own. Dropped, it is killed.
 pub struct Server {

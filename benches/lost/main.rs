@@ -28,6 +28,8 @@ mod fate;
 )]
 #[path = "../../tests/gateway/harness/mod.rs"]
 mod harness;
+#[path = "../harness/heads.rs"]
+mod heads;
 mod kids;
 mod outage;
 mod reload;

@@ -24,17 +24,6 @@
 #[allow(dead_code, reason = "each benchmark uses its own part")]
 #[path = "../harness/mod.rs"]
 mod harness;
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "the tests' own minting"
-)]
-#[path = "../../tests/gateway/harness/mint.rs"]
-mod mint;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,8 +33,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use harness::mint::{self, Key};
 use harness::{Server, free_address};
-use mint::Key;
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 5;

@@ -36,6 +36,8 @@ mod fleet;
 )]
 #[path = "../../tests/gateway/harness/mod.rs"]
 mod harness;
+#[path = "../harness/heads.rs"]
+mod heads;
 mod issuer;
 mod upstream;
 

@@ -5,39 +5,12 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+
+use crate::heads::{self, Answer};
 
 /// Starts one; it lasts as long as the process.
 pub async fn start() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            tokio::spawn(serve(stream));
-        }
-    });
-    address
-}
-
-/// Requests have no body, so that a head's end is a request's end.
-async fn serve(mut stream: TcpStream) {
-    let mut buffer = Vec::new();
-    loop {
-        while let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            let head: Vec<u8> = buffer.drain(..end + 4).collect();
-            let whose = subject(&String::from_utf8_lossy(&head)).unwrap_or_default();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{whose}", whose.len());
-            if stream.write_all(answer.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-        if !stream.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {
-            return;
-        }
-    }
+    heads::start(|head| Answer { body: subject(head).unwrap_or_default(), ..Answer::default() }).await
 }
 
 fn subject(head: &str) -> Option<String> {
