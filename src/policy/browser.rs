@@ -94,7 +94,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::policy::cookies::SameSite;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -124,14 +123,7 @@ mod tests {
 
     #[test]
     fn only_our_own_pages_may_change_something() {
-        let site = Site {
-            name: "web".to_owned(),
-            origin: "https://app.example.com".to_owned(),
-            host: "app.example.com".to_owned(),
-            path: "/auth".to_owned(),
-            cookie: "__Host-session".to_owned(),
-            same_site: SameSite::Lax,
-        };
+        let site = Site::example();
         let ours = ("origin", "https://app.example.com");
         for (fields, expected) in [
             (&[("sec-fetch-site", "same-origin")][..], true),

@@ -25,6 +25,19 @@ pub struct Site {
 }
 
 impl Site {
+    /// The site of tests.
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        Self {
+            name: "web".to_owned(),
+            origin: "https://app.example.com".to_owned(),
+            host: "app.example.com".to_owned(),
+            path: "/auth".to_owned(),
+            cookie: "__Host-session".to_owned(),
+            same_site: SameSite::Lax,
+        }
+    }
+
     /// What follows our own path in the path of a request to this site: `/login`, or nothing; `None` where the request is
     /// none of ours. Such a path belongs to no route.
     pub fn beneath<'a>(&self, request: &'a RequestView<'_>) -> Option<&'a str> {

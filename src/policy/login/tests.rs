@@ -1,20 +1,8 @@
 //! What holds of logins on their way.
 
 use super::*;
-use crate::policy::cookies::SameSite;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
-
-fn site() -> Site {
-    Site {
-        name: "web".to_owned(),
-        origin: "https://app.example.com".to_owned(),
-        host: "app.example.com".to_owned(),
-        path: "/auth".to_owned(),
-        cookie: "__Host-session".to_owned(),
-        same_site: SameSite::Lax,
-    }
-}
 
 fn ring() -> KeyRing {
     KeyRing::new([1; KeyRing::KEY], [])
@@ -29,7 +17,7 @@ fn a_return_address_is_a_path_of_this_origin() {
     for good in
         ["/", "/orders", "/orders/7?x=1&next=//h#part", "/a%20b", "/a?x=%0a%5c", "/author", "/%E2%82%AC", "/100%"]
     {
-        assert_eq!(return_address(good, &site()).as_deref(), Some(good));
+        assert_eq!(return_address(good, &Site::example()).as_deref(), Some(good));
     }
     let long = format!("/{}", "a".repeat(LONGEST_RETURN));
     for bad in [
@@ -76,7 +64,7 @@ fn a_return_address_is_a_path_of_this_origin() {
         "#x",
         &long,
     ] {
-        assert_eq!(return_address(bad, &site()), None, "{bad:?}");
+        assert_eq!(return_address(bad, &Site::example()), None, "{bad:?}");
     }
 }
 
@@ -95,8 +83,9 @@ fn what_is_made_of_one_attempt_tells_nothing_of_the_rest() {
 #[test]
 fn a_browser_has_five_attempts_for_ten_minutes_each() {
     let attempts = (1..=6).fold(Attempts::default(), |attempts, number| attempts.with(attempt(number)));
-    let value = attempts.seal(&ring(), &site(), [0; NONCE]).unwrap();
-    let opened = |value: &str, later: u64| Attempts::open(value, &ring(), &site(), NOW + Duration::from_secs(later));
+    let value = attempts.seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
+    let opened =
+        |value: &str, later: u64| Attempts::open(value, &ring(), &Site::example(), NOW + Duration::from_secs(later));
     let mut held = opened(&value, 599);
     assert!(held.take(&attempt(1).state()).is_none(), "the oldest is gone");
     for number in 2..=6 {
@@ -104,9 +93,14 @@ fn a_browser_has_five_attempts_for_ten_minutes_each() {
         assert!(held.take(&attempt(number).state()).is_none(), "it counts once");
     }
     assert!(opened(&value, 600).is_empty());
-    assert!(Attempts::open(&value, &ring(), &Site { origin: "https://b".to_owned(), ..site() }, NOW).is_empty());
-    assert!(Attempts::open(&value, &KeyRing::new([2; 32], []), &site(), NOW).is_empty());
-    assert!(!Attempts::open(&value, &KeyRing::new([2; 32], [[1; 32]]), &site(), NOW).is_empty(), "an older key opens");
+    assert!(
+        Attempts::open(&value, &ring(), &Site { origin: "https://b".to_owned(), ..Site::example() }, NOW).is_empty()
+    );
+    assert!(Attempts::open(&value, &KeyRing::new([2; 32], []), &Site::example(), NOW).is_empty());
+    assert!(
+        !Attempts::open(&value, &KeyRing::new([2; 32], [[1; 32]]), &Site::example(), NOW).is_empty(),
+        "an older key opens"
+    );
     for wrong in ["", "x", &value[1..], &value[..value.len() - 4], &"A".repeat(100_000)] {
         assert!(opened(wrong, 0).is_empty());
     }
@@ -116,9 +110,9 @@ fn a_browser_has_five_attempts_for_ten_minutes_each() {
 fn a_cookie_never_grows_beyond_what_browsers_keep() {
     let long = |number| Attempt::new([number; 32], format!("/{}", "a".repeat(LONGEST_RETURN - 1)), NOW);
     let attempts = (1..=5).fold(Attempts::default(), |attempts, number| attempts.with(long(number)));
-    let value = attempts.seal(&ring(), &site(), [0; NONCE]).unwrap();
+    let value = attempts.seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
     assert!(value.len() <= Attempts::LENGTH);
-    let mut held = Attempts::open(&value, &ring(), &site(), NOW);
+    let mut held = Attempts::open(&value, &ring(), &Site::example(), NOW);
     assert!(held.take(&long(5).state()).is_some() && held.is_empty(), "the newest is kept");
 }
 
@@ -162,7 +156,7 @@ fn the_issuer_is_asked_with_a_challenge_and_what_the_operator_adds() {
         parameters: &[("audience".to_owned(), "https://api".to_owned())],
     };
     let endpoint = Url::parse("https://login.example.com/authorize?tenant=7").unwrap();
-    let (site, attempt) = (site(), attempt(1));
+    let (site, attempt) = (Site::example(), attempt(1));
     let url = request.address(&endpoint, &site, &attempt);
     let pairs: Vec<(String, String)> = url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect();
     let expected = [
