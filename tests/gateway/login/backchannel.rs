@@ -1,5 +1,7 @@
 //! The issuer ends a login by the back channel.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::{SCRIPT, World};
@@ -21,13 +23,18 @@ impl World {
         })
     }
 
-    fn logout_token(&self, id: &str, changes: &Value) -> String {
+    pub(super) fn logout_token(&self, id: &str, changes: &Value) -> String {
         let header = json!({ "alg": "RS256", "kid": "key-1", "typ": "logout+jwt" });
         self.around.key.sign(&header, &merged(self.logout_claims(id), changes))
     }
 
     async fn told(&self, form: &str) -> Answer {
-        let mut client = Client::connect(self.around.gateway.address()).await;
+        self.told_at(self.around.gateway.address(), form).await
+    }
+
+    /// What a gateway of that address answers to the form.
+    pub(super) async fn told_at(&self, address: SocketAddr, form: &str) -> Answer {
+        let mut client = Client::connect(address).await;
         client
             .ask(format!(
                 "POST /auth/backchannel-logout HTTP/1.1\r\nhost: app.example.com\r\n\

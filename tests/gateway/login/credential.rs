@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::{Browser, COOKIE, NAVIGATES, SCRIPT, World, set_cookies};
 use crate::harness::client::Client;
-use crate::harness::world::merged;
+use crate::harness::forms::Reply;
+use crate::harness::introspection::Introspection;
+use crate::harness::upstream::Upstream;
+use crate::harness::world::{AUDIENCE, merged};
 
 #[tokio::test]
 async fn a_session_opens_the_api_which_sees_a_token_and_none_of_our_cookies() {
@@ -202,6 +205,60 @@ async fn an_opaque_token_counts_by_what_was_granted_with_it() {
             assert_eq!((seen.all("authorization"), seen.all("x-user")), (vec!["Bearer opaque"], vec!["ada"]));
         }
     }
+}
+
+#[tokio::test]
+async fn an_opaque_token_ends_when_it_was_said_to() {
+    let world = World::start().await;
+    world.tokens.say(json!({ "expires_in": 90, "refresh_token": null }));
+    let browser = world.logged_in_with("opaque").await;
+    world.around.hands.advance(Duration::from_secs(89));
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+    world.around.hands.advance(Duration::from_secs(1));
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.code(), "session_expired");
+    assert_eq!(world.around.upstream.count(), 1);
+}
+
+/// An opaque token is shown to its own issuer, where that is asked about tokens, and to nobody else.
+#[tokio::test]
+async fn an_opaque_token_is_asked_about_where_its_issuer_is() {
+    let endpoint = Introspection::start().await;
+    let answer = json!({ "active": true, "token_type": "Bearer", "aud": AUDIENCE, "scope": "read", "sub": "alice" });
+    endpoint.know("opaque", Reply::json(&answer));
+    let asked = format!(
+        "introspection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\" }}",
+        endpoint.url()
+    );
+
+    let world = World::asking(&asked, "").await;
+    let browser = world.logged_in_with("opaque").await;
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+    assert_eq!(world.around.upstream.requests()[0].all("x-user"), ["alice"], "as its issuer answers");
+    endpoint.know("revoked", Reply::json(&json!({ "active": false })));
+    let browser = world.logged_in_with("revoked").await;
+    assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.code(), "token_inactive");
+    let count = endpoint.asked().len();
+
+    let other =
+        format!("[issuers.other]\nissuer = \"https://other.example.com\"\nrequired_for_ready = false\n{asked}\n");
+    let both = "[[routes]]\npath = \"/both\"\npolicy = { issuers = [\"main\", \"other\"], audience = [\"api\"] }\n\
+                upstream = \"api\"\nsession = \"web\"\n";
+    let world = World::configured("", &format!("{other}{both}")).await;
+    let browser = world.logged_in_with("opaque").await;
+    assert_eq!(browser.peek("GET", "/both", SCRIPT).await.status, 200);
+    assert_eq!(endpoint.asked().len(), count, "another's token is none of its business");
+}
+
+#[tokio::test]
+async fn an_api_that_wants_no_token_gets_none() {
+    let sections = "[upstreams.bare]\nurl = \"UPSTREAM\"\nauthorization = \"remove\"\n\
+                    [[routes]]\npath = \"/bare\"\npolicy = \"orders\"\nupstream = \"bare\"\nsession = \"web\"\n";
+    let upstream = Upstream::start().await;
+    let world = World::configured("", &sections.replace("UPSTREAM", &upstream.url())).await;
+    let browser = world.logged_in().await;
+    assert_eq!(browser.peek("GET", "/bare", SCRIPT).await.status, 200);
+    let seen = upstream.requests().pop().unwrap();
+    assert!(seen.all("authorization").is_empty() && seen.all("cookie").is_empty());
 }
 
 #[tokio::test]

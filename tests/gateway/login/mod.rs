@@ -8,6 +8,7 @@ mod credential;
 mod keys;
 mod logout;
 mod pages;
+mod replicas;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,15 @@ impl World {
 
     /// The same with further lines in the session's section, and further sections.
     async fn configured(session_lines: &str, sections: &str) -> Self {
+        Self::with_endpoints("", session_lines, sections).await
+    }
+
+    /// The same, with further lines in the issuer's section.
+    async fn asking(issuer_lines: &str, sections: &str) -> Self {
+        Self::with_endpoints(issuer_lines, "", sections).await
+    }
+
+    async fn with_endpoints(issuer_lines: &str, session_lines: &str, sections: &str) -> Self {
         let tokens = Tokens::start().await;
         let endpoints = format!(
             "endpoints = {{ authorization = \"https://login.example.com/authorize?tenant=7\", token = \"{}\", \
@@ -52,7 +62,7 @@ impl World {
             tokens.url(),
             tokens.revocation_url()
         );
-        Self::with(tokens, &endpoints, session_lines, sections).await
+        Self::with(tokens, &format!("{endpoints}\n{issuer_lines}"), session_lines, sections).await
     }
 
     async fn with(tokens: Tokens, issuer_lines: &str, session_lines: &str, sections: &str) -> Self {
@@ -123,6 +133,15 @@ impl World {
         browser
     }
 
+    /// A browser whose session has this access token.
+    async fn logged_in_with(&self, access_token: &str) -> Browser {
+        let mut browser = self.browser();
+        let begun = self.begun(&mut browser, "/").await;
+        let granted = merged(self.granted("ada", &begun.nonce), &json!({ "access_token": access_token }));
+        assert_eq!(self.comes_back(&mut browser, &begun, &granted).await.status, 302);
+        browser
+    }
+
     /// How often this happened to sessions.
     fn events(&self, event: &str) -> f64 {
         let series = format!("bearward_sessions_total{{event=\"{event}\",session=\"web\"}}");
@@ -142,6 +161,7 @@ fn sections_of(secret: &str, session_lines: &str, sections: &str) -> String {
     format!(
         r#"
 [policies.orders]
+issuers = ["main"]
 audience = ["{AUDIENCE}"]
 scopes = ["read"]
 

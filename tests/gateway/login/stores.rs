@@ -11,7 +11,7 @@ use super::{Browser, SCRIPT, World};
 use crate::harness::redis::Redis;
 
 /// A file with a cookie key, and the line that names it.
-fn keyed() -> (TempDir, String) {
+pub(super) fn keyed() -> (TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("cookie.key");
     std::fs::write(&file, "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap();
