@@ -17,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::claims::{Claims, NumericDate};
 use super::issuer::Issuer;
 use super::jwt::{Algorithm, Contents, SignedClaims};
-use super::kind::{self, Evidence, TokenKind};
+use super::kind;
 use super::reject::{Quoted, Reject};
 
 /// What an ID token must fit.
@@ -73,13 +73,11 @@ pub(super) fn issued(claims: &Claims, issuer: &Issuer) -> Result<(), Reject> {
     }
 }
 
+/// Rule 2.
 fn of_kind(contents: &Contents, issuer: &Issuer) -> Result<(), Reject> {
-    let found = kind::classify(contents, issuer);
-    match (found.kind, &found.evidence) {
-        (TokenKind::Refresh | TokenKind::Logout, _) | (_, Evidence::AtJwt | Evidence::Type(_)) => {
-            Err(invalid(format!("it is no ID token: {found}")))
-        }
-        (TokenKind::Id | TokenKind::Access | TokenKind::Unknown, _) => Ok(()),
+    match kind::marked_no_id_token(contents, issuer) {
+        Some(evidence) => Err(invalid(format!("it is no ID token: {evidence}"))),
+        None => Ok(()),
     }
 }
 

@@ -181,6 +181,27 @@ fn marked_otherwise(header: &Header, claims: &Claims) -> Option<(TokenKind, Evid
     claims_marked_otherwise(claims)
 }
 
+/// What marks a token in so many words as another kind than an ID token, so that it is none though its claims fit: its
+/// `typ`, `events`, a claim that names another kind, or the mark by which its issuer's access tokens are known (Keycloak's
+/// `Bearer`, Okta's `AT.`). To look like an access token alone is no such mark: some issuers' ID tokens do.
+pub(super) fn marked_no_id_token(contents: &Contents, issuer: &Issuer) -> Option<Evidence> {
+    let Contents { header, claims } = contents;
+    if let Some(typ) = header.media_type().filter(|typ| typ.ends_with("+jwt")) {
+        return Some(Evidence::Type(Quoted::from(&*typ)));
+    }
+    if claims.get("events").and_then(Json::as_object).is_some() {
+        return Some(Evidence::Events);
+    }
+    for &claim in MARK_CLAIMS {
+        let Some(value) = claims.get(claim).and_then(Json::as_str) else { continue };
+        if named_kind(value).is_some_and(|kind| kind != TokenKind::Id) {
+            return Some(Evidence::Mark { claim, value: Quoted::from(value) });
+        }
+    }
+    let AccessIf::Marks(Discriminator { mark: Some(mark), .. }) = issuer.recognition.access() else { return None };
+    mark.value_in(Some(header), claims, &mark.access).then_some(Evidence::Admitted)
+}
+
 /// Rules 3 to 5, which need no header: an issuer's answer about a token is judged by them too.
 pub(super) fn claims_marked_otherwise(claims: &Claims) -> Option<(TokenKind, Evidence)> {
     if let Some(events) = claims.get("events").and_then(Json::as_object) {

@@ -78,6 +78,9 @@ async fn each_part_of_the_id_token_must_fit() {
         ("no subject", Box::new(rsa(json!({ "sub": null })))),
         ("an empty subject", Box::new(rsa(json!({ "sub": "" })))),
         ("a refresh token", Box::new(rsa(json!({ "typ": "Refresh" })))),
+        ("an access token by its `tokenName`", Box::new(rsa(json!({ "tokenName": "access_token" })))),
+        ("an access token by its `token_use`", Box::new(rsa(json!({ "token_use": "access", "type": "id" })))),
+        ("a security event", Box::new(rsa(json!({ "events": {} })))),
         (
             "another key",
             Box::new({
@@ -108,7 +111,8 @@ async fn each_part_of_the_id_token_must_fit() {
         (
             "an access token",
             Box::new(|world, nonce| {
-                let claims = merged(world.id_claims(nonce), &json!({ "scope": "read", "client_id": "web" }));
+                let fits = json!({ "scope": "read", "client_id": "web", "at_hash": half_hash(&world.around.token()) });
+                let claims = merged(world.id_claims(nonce), &fits);
                 json!(world.around.key.sign(&json!({ "alg": "RS256", "kid": "key-1", "typ": "at+jwt" }), &claims))
             }),
         ),
@@ -131,6 +135,29 @@ async fn each_part_of_the_id_token_must_fit() {
         assert!(!browser.cookies.contains_key(COOKIE), "{what}");
     }
     assert_eq!(world.events("created"), created);
+}
+
+/// What an issuer marks as its access token is no ID token, though every claim of it fits.
+#[tokio::test]
+async fn a_token_with_its_issuers_mark_of_access_logs_nobody_in() {
+    for (dialect, id, access) in [
+        ("keycloak", json!({ "typ": "ID" }), json!({ "typ": "Bearer" })),
+        ("keycloak", json!({ "typ": "ID", "scope": "read" }), json!({ "typ": "DPoP" })),
+        ("okta", json!({ "jti": "ID.1" }), json!({ "jti": "AT.1" })),
+        ("forgerock", json!({ "tokenName": "id_token" }), json!({ "tokenName": "access_token" })),
+        // It only looks like one: of this issuer an ID token may, too.
+        ("genauth", json!({ "scope": "read", "jti": "1" }), json!({ "typ": "at" })),
+    ] {
+        let world = World::asking(&format!("dialect = \"{dialect}\""), "").await;
+        for (marks, status) in [(&id, 302), (&access, 403)] {
+            let mut browser = world.browser();
+            let begun = world.begun(&mut browser, "/").await;
+            let id_token = json!({ "id_token": world.id_token_but(&begun.nonce, marks) });
+            let granted = merged(world.granted("ada", &begun.nonce), &id_token);
+            let answer = world.comes_back(&mut browser, &begun, &granted).await;
+            assert_eq!(answer.status, status, "{dialect} {marks}: {}", answer.text());
+        }
+    }
 }
 
 #[tokio::test]
@@ -245,6 +272,8 @@ async fn an_issuer_that_hangs_holds_up_one_browser_at_most() {
     });
     issuer.answer(Document::Discovery, IssuerAnswer::json(&document));
     assert_eq!(world.browser().get("/auth/login", &[]).await.status, 302);
+    // The first fetch of the keys is over: the next one is due from now on.
+    world.around.passes().await;
     issuer.answer(Document::Discovery, IssuerAnswer::Stalled);
     let before = issuer.requests(Document::Discovery);
     world.around.hands.advance(Duration::from_secs(301));
