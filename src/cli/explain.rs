@@ -2,7 +2,8 @@
 //!
 //! It walks the very functions and lists of rules that `run` walks, and goes on after the first refusal, so that one look
 //! shows everything that stands in the way. What a token says before its signature was checked is told as `unverified`.
-//! Keys are taken from files unless `--online` asks the issuer. The token comes from a file and is never printed.
+//! Keys are taken from files unless `--online` asks the issuer. The token comes from a file and is never printed; nor are
+//! those of the session that a cookie opens, which is read where it is stored and left as it is.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use http::{HeaderMap, Method, Request, Uri};
 use self::telling::{Explanation, Standing, Steps};
 use super::{ExplainArguments, asking};
 use crate::config::Config;
+use crate::gateway;
+use crate::policy::browser;
 use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::credential::Credential;
 use crate::policy::decision::{AFTER_SIGNATURE, AnswerCase, BEFORE_KEY, BY_ANSWER, BY_POLICY, PolicyCase, TokenCase};
@@ -28,6 +31,7 @@ use crate::remote::clock::Clock;
 use crate::remote::jwks::KeySets;
 use crate::remote::jwks::source::Origin;
 
+mod session;
 mod telling;
 
 /// Explains. Exit code 0: permitted, 1: refused, 2: wrong usage or configuration.
@@ -118,12 +122,19 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
         Err(reject) => return Ok(told.ending(Step::Head, reject)),
     };
     told.steps.passed(Step::Head, format!("{method} {} at {}", Quoted::from(view.raw_path()), view.authority()));
+    if let Some((id, beneath)) = rules.site(&view) {
+        return told.own_page(config, (id, beneath), request).await;
+    }
     let route = match rules.routes.find(&view) {
         Ok((_, route)) => route,
         Err(reject) => return Ok(told.ending(Step::Route, reject)),
     };
     let upstream = config.upstreams.get(route.upstream.0).map_or_else(String::new, |up| up.address.to_string());
-    told.steps.passed(Step::Route, format!("{} ({}), to {upstream}", route.name, route.path));
+    let site = route.session.and_then(|id| rules.sites.get(id.0));
+    let session = site.map(|site| format!(", with session {}", site.name)).unwrap_or_default();
+    told.steps.passed(Step::Route, format!("{} ({}), to {upstream}{session}", route.name, route.path));
+    told.login =
+        site.filter(|_| browser::may_be_sent_to_login(method, headers)).map(|site| gateway::login_address(site, uri));
     if let Some(preflighted) = route.preflight(&view) {
         let who = match preflighted {
             Preflighted::Answered(_) => "the gateway",
@@ -147,12 +158,9 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
             told.steps.judged(Step::Credential, policies.admit(absence), Standing::Told, saw);
             Ok(told)
         }
-        Ok(Credential::Session(_)) => {
-            let site = route.session.and_then(|id| rules.sites.get(id.0));
-            let name = site.map(|site| site.name.as_str()).unwrap_or_default();
-            told.steps.passed(Step::Credential, format!("the cookie of session {name}, from a page that may use it"));
-            told.steps.skipped(Step::Size, IN_THE_GATEWAY);
-            Ok(told)
+        Ok(Credential::Session(cookie)) => {
+            told.steps.passed(Step::Credential, "a session's cookie, from a page that may use it".to_owned());
+            told.by_session(config, route, policies, cookie, online).await
         }
         Ok(Credential::Bearer(token)) => {
             told.steps.passed(Step::Credential, "one Bearer token".to_owned());
@@ -363,10 +371,6 @@ fn saw_in_claims(step: Step, claims: &Claims, issuer: &Issuer) -> String {
         | Step::Forward => String::new(),
     }
 }
-
-/// Why no step was taken that needs the session.
-const IN_THE_GATEWAY: &str =
-    "the session is opened by the running gateway alone; with its access token as --token-file the rest is told";
 
 /// Why a step was not taken that needs the issuer.
 const OFFLINE: &str = "the issuer is asked for its keys only with --online";

@@ -58,11 +58,9 @@ pub async fn authenticate<'r>(
             let party = party.ok_or(Reject::Internal { why: "a session is not in force" })?;
             let live = party.open(cookie).await?;
             let live = &*claimed.session.insert(live);
-            let opaque = !jwt::is_shaped(&live.session.access_token.text);
-            // What is opaque is shown to nobody but its own issuer.
-            if opaque && rules.introspecting(policies).is_none_or(|(id, _)| id != party.issuer()) {
+            if let Some(caller) = party.by_grant(live, policies, rules) {
                 claimed.issuer = Some(party.issuer());
-                return party.granted(live, rules).map(Presented::Caller);
+                return Ok(Presented::Caller(caller));
             }
             live.session.access_token.text.as_str()
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, SET_COOKIE};
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
@@ -102,9 +102,7 @@ impl Journey {
     pub(super) fn takes(&mut self, index: usize, route: &Route, headers: &HeaderMap) {
         self.route = Some(index);
         self.site = route.session;
-        self.navigates = route.session.is_some()
-            && !headers.contains_key(AUTHORIZATION)
-            && browser::is_navigation(&self.method, headers);
+        self.navigates = route.session.is_some() && browser::may_be_sent_to_login(&self.method, headers);
         if let CrossOrigin::Answered(_) = route.cross_origin {
             self.origin = cors::origin(headers).cloned();
         }
@@ -198,8 +196,7 @@ impl Journey {
         if reject.code() == Code::SessionExpired {
             self.cookies.extend(cookies::unset(&site.cookie, site.same_site));
         }
-        let curable = [Code::CredentialMissing, Code::SessionExpired].contains(&reject.code());
-        if self.navigates && curable {
+        if self.navigates && page::is_cured_by_login(reject.code()) {
             return page::to_login(site, &self.uri, &self.request_id);
         }
         refuse(reject, self.asked, &self.request_id)

@@ -41,11 +41,16 @@ use crate::remote::store::{Given, Kind, Name};
 
 /// A path of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
+pub enum Page {
+    /// Sends a browser to its issuer.
     Login,
+    /// Takes a browser back from its issuer.
     Callback,
+    /// Ends a session.
     Logout,
+    /// Tells a page of its session.
     Session,
+    /// Takes an issuer's word that a login is over.
     BackchannelLogout,
 }
 
@@ -55,7 +60,7 @@ impl Page {
     /// # Errors
     ///
     /// `route_unknown`, and `method_not_allowed` with the one method that the page has.
-    pub(super) fn at(beneath: &str, method: &Method) -> Result<Self, Reject> {
+    pub fn at(beneath: &str, method: &Method) -> Result<Self, Reject> {
         let (page, own) = match beneath {
             "/login" => (Self::Login, Method::GET),
             "/callback" => (Self::Callback, Method::GET),
@@ -169,6 +174,19 @@ impl Visit<'_> {
     fn marks(&self, what: &[&str; 2]) -> Vec<Name> {
         let parts = [what[0], &self.site.name, what[1]];
         self.ring().blind(&parts).map(|hash| Name { kind: Kind::Mark, hash }).collect()
+    }
+}
+
+/// The value of the session's cookie, where the request is to be about one session.
+///
+/// # Errors
+///
+/// `credential_missing`, and `session_expired` where it is not clear which session that is.
+pub fn session_cookie<'h>(headers: &'h HeaderMap, site: &Site) -> Result<&'h str, Reject> {
+    match cookies::find(headers, &site.cookie) {
+        Found::Nothing => Err(Reject::CredentialMissing { found: "there is no session cookie" }),
+        Found::Unclear => Err(Reject::SessionExpired { why: "its cookie stands there twice, or is no text" }),
+        Found::One(value) => Ok(value),
     }
 }
 

@@ -26,7 +26,6 @@ use hyper::body::Incoming;
 use self::forward::{announced, forward};
 use self::journey::Journey;
 use self::load::Load;
-use self::login::Page;
 use self::request_body::RequestBody;
 use crate::policy::claims::NumericDate;
 use crate::policy::headers::Onward;
@@ -51,6 +50,7 @@ pub mod request_body;
 pub mod respond;
 mod sessions;
 mod shared;
+mod stored;
 mod verified;
 mod workers;
 
@@ -58,10 +58,14 @@ pub use self::authenticate::{Claimed, authenticate};
 pub use self::body::Body;
 pub use self::in_force::{InForce, IssuerReadiness, introspection_source, key_source, log_format, log_level};
 pub use self::load::Pause;
+pub use self::login::{Page, session_cookie};
+pub use self::page::{is_cured_by_login, login_address};
 pub use self::random::random;
 pub use self::refresh::Renewals;
+pub use self::relying_party::by_grant;
 pub use self::sessions::{Live, Plan, Sessions};
 pub use self::shared::{PROVEN_BYTES, Shared, SharedFault};
+pub use self::stored::{Stored, Unopened, stored};
 pub use self::workers::Gateways;
 
 /// Where a request came in.

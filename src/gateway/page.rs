@@ -77,15 +77,25 @@ pub(super) fn page(reject: &Reject, site: &Site, request_id: &RequestId) -> Resp
     response
 }
 
-/// Where a navigation is sent that needs a session: to the login, and back from there.
-pub(super) fn to_login(site: &Site, asked: &Uri, request_id: &RequestId) -> Response<Body> {
+/// Whether a login would help against a refusal. A navigation is then sent there instead.
+pub fn is_cured_by_login(code: Code) -> bool {
+    [Code::CredentialMissing, Code::SessionExpired].contains(&code)
+}
+
+/// Where somebody is sent who needs a session for what is asked: to the login, and back from there.
+pub fn login_address(site: &Site, asked: &Uri) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", asked.path_and_query().map_or("/", |target| target.as_str()));
+    format!("{}/login?{}", site.path, query.finish())
+}
+
+/// The answer that sends a navigation there.
+pub(super) fn to_login(site: &Site, asked: &Uri, request_id: &RequestId) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::FOUND;
     let headers = response.headers_mut();
     // Form-encoded it is a header's value; the fallback only keeps this function total.
-    let location = HeaderValue::try_from(format!("{}/login?{}", site.path, query.finish()));
+    let location = HeaderValue::try_from(login_address(site, asked));
     headers.insert(LOCATION, location.unwrap_or(HeaderValue::from_static("/")));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(&X_REQUEST_ID, request_id.value().clone());

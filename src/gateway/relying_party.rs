@@ -13,6 +13,8 @@ use super::shared::Shared;
 use crate::config::{self, Config, Endpoint, Issuer as IssuerConfig};
 use crate::policy::Rules;
 use crate::policy::issuer::{Issuer, IssuerId};
+use crate::policy::jwt;
+use crate::policy::policies::Policies;
 use crate::policy::principal::{Grant, Principal};
 use crate::policy::reject::Reject;
 use crate::policy::seal::KeyRing;
@@ -51,8 +53,8 @@ impl RelyingParty {
         };
         let plan = Plan {
             name: own.name.clone(),
-            sealer: Sealer { ring: ring(own, shared)?, cookie: site.cookie.clone(), origin: site.origin.clone() },
-            terms: Terms { refresh_before: own.refresh_before, idle_timeout: own.idle_timeout, lifetime: own.lifetime },
+            sealer: sealer(site, ring(own).unwrap_or_else(|| KeyRing::new(*shared.own_key(), []))),
+            terms: terms(own),
             endpoint: TokenEndpoint::new(source, &fetching.client, &fetching.clock),
             store: shared.store(&config.store),
         };
@@ -84,21 +86,44 @@ impl RelyingParty {
         self.sessions.fresh(live.ok_or(Reject::SessionExpired { why: "no session is of this cookie" })?).await
     }
 
-    /// The caller, where the session's access token is opaque and nobody is asked about it. An issuer that names no scope
-    /// granted what was asked for (RFC 6749 section 5.1).
-    pub(super) fn granted<'r>(&self, live: &Live, rules: &'r Rules) -> Result<Principal<'r>, Reject> {
-        let issuer = rules.issuers.get(self.own.issuer.0);
-        let issuer = issuer.ok_or(Reject::Internal { why: "a session's issuer is not in force" })?;
-        let Session { login, access_token, .. } = &live.session;
-        let asked = self.own.scopes.join(" ");
-        let grant = Grant {
-            issuer: &login.issuer,
-            client_id: &self.own.client.id,
-            subject: &login.subject,
-            scope: access_token.scope.as_deref().unwrap_or(&asked),
-        };
-        Ok(Principal::granted(grant, (self.own.issuer, issuer)))
+    /// See [`by_grant`].
+    pub(super) fn by_grant<'r>(&self, live: &Live, policies: &Policies, rules: &'r Rules) -> Option<Principal<'r>> {
+        by_grant(&self.own, &live.session, policies, rules)
     }
+}
+
+/// The caller, where a session's access token is opaque and its issuer is not asked about it: what is opaque is shown to
+/// nobody else. An issuer that names no scope granted what was asked for (RFC 6749 section 5.1). None where the token itself
+/// is to be judged.
+pub fn by_grant<'r>(
+    own: &config::Session,
+    session: &Session,
+    policies: &Policies,
+    rules: &'r Rules,
+) -> Option<Principal<'r>> {
+    let Session { login, access_token, .. } = session;
+    let asked = rules.introspecting(policies).is_some_and(|(id, _)| id == own.issuer);
+    if asked || jwt::is_shaped(&access_token.text) {
+        return None;
+    }
+    let requested = own.scopes.join(" ");
+    let grant = Grant {
+        issuer: &login.issuer,
+        client_id: &own.client.id,
+        subject: &login.subject,
+        scope: access_token.scope.as_deref().unwrap_or(&requested),
+    };
+    Some(Principal::granted(grant, (own.issuer, rules.issuers.get(own.issuer.0)?)))
+}
+
+/// How long sessions last.
+pub(super) fn terms(own: &config::Session) -> Terms {
+    Terms { refresh_before: own.refresh_before, idle_timeout: own.idle_timeout, lifetime: own.lifetime }
+}
+
+/// What seals the sessions of a site.
+pub(super) fn sealer(site: &Site, ring: KeyRing) -> Sealer {
+    Sealer { ring, cookie: site.cookie.clone(), origin: site.origin.clone() }
 }
 
 /// An endpoint: where the operator says, or where discovery does.
@@ -117,11 +142,8 @@ fn provider(own: &config::Session, issuer: &IssuerConfig, name: String) -> provi
     }
 }
 
-/// The configured keys, or the process's own.
-fn ring(own: &config::Session, shared: &Shared) -> Option<KeyRing> {
+/// The configured keys, where there are any.
+pub(super) fn ring(own: &config::Session) -> Option<KeyRing> {
     let mut keys = own.keys.iter().filter_map(|key| <[u8; KeyRing::KEY]>::try_from(key.reveal()).ok());
-    match keys.next() {
-        Some(newest) => Some(KeyRing::new(newest, keys)),
-        None => Some(KeyRing::new(*shared.own_key(), [])),
-    }
+    keys.next().map(|newest| KeyRing::new(newest, keys))
 }

@@ -10,7 +10,7 @@
 //!    - where it is not, `Origin` must be there;
 //!    - a field that stands twice is not believed.
 
-use http::header::{ACCEPT, HeaderName, ORIGIN, UPGRADE};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderName, ORIGIN, UPGRADE};
 use http::{HeaderMap, Method};
 
 use super::reject::{Quoted, Reject};
@@ -23,6 +23,11 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Whether the user goes to a page by this request, and can be sent to another one instead.
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && shows_answer(headers)
+}
+
+/// Whether the user can be sent to a login instead: it is a navigation, and shows no credential of another kind.
+pub fn may_be_sent_to_login(method: &Method, headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION) && is_navigation(method, headers)
 }
 
 /// Whether the answer of this request is shown to the user, whatever its method.

@@ -143,11 +143,22 @@ fn bound<'a>(site: &'a Site, cookie: &'a str) -> Bound<'a> {
     Bound { what: FORM, cookie, origin: &site.origin, id: b"", secret: b"" }
 }
 
+/// Where a browser is to come back to that asks for a login by that query: `/` where it does not say. None where it asks for
+/// anything but one page of this origin.
+pub fn return_to(query: &str, site: &Site) -> Option<String> {
+    let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "return_to");
+    match (asked.next(), asked.next()) {
+        (None, _) => Some("/".to_owned()),
+        (Some((_, address)), None) => return_address(&address, site),
+        (Some(_), Some(_)) => None,
+    }
+}
+
 /// The longest return address, in bytes.
 const LONGEST_RETURN: usize = 2048;
 
 /// A return address that leads to nowhere but a page of this origin: by rule 5, else none.
-pub fn return_address(text: &str, site: &Site) -> Option<String> {
+fn return_address(text: &str, site: &Site) -> Option<String> {
     let plain = text.len() <= LONGEST_RETURN && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let rest = text.strip_prefix('/').filter(|rest| plain && !rest.starts_with('/'))?;
     let path = rest.split(['?', '#']).next().unwrap_or_default();

@@ -142,8 +142,11 @@ scopes = ["openid"]
 #[test]
 fn a_session_cookie_is_judged_as_far_as_it_can_be() {
     let case = Case::new("http://127.0.0.1:3000");
+    // The form of a value of ours, with nothing left over.
+    let good = format!("theme=dark; __Host-session={:A>64}\n", "geheim");
     for (cookies, method, told) in [
-        ("theme=dark; __Host-session=geheim\n", "GET", "the session is opened by the running gateway alone"),
+        (good.as_str(), "GET", "which no other process can read"),
+        ("__Host-session=geheim", "GET", "no session is of this cookie"),
         ("__Host-session=geheim", "POST", "csrf_refused"),
         ("__Host-session=geheim; __Host-session=geheim", "GET", "session_expired"),
         ("theme=dark", "GET", "credential_missing"),
@@ -246,7 +249,7 @@ fn without_keys_the_signature_stays_open() {
     const FAR: &str = "https://far.example.com";
     let good = case.explain(&case.token(&json!({}), &json!({ "iss": FAR })), &[]);
     assert_eq!(good.code, 1);
-    let undecided = "\nnot decided: the issuer was not asked, and nothing else refuses; ask with --online\n";
+    let undecided = "\nnot decided, though nothing refuses: the issuer is asked for its keys only with --online\n";
     assert!(good.out.ends_with(undecided), "{}", good.out);
     let skipped = "not taken: the issuer is asked for its keys only with --online";
     assert_eq!(good.out.matches(skipped).count(), 2, "{}", good.out);
@@ -259,7 +262,8 @@ fn without_keys_the_signature_stays_open() {
     let foreign = case.explain(&case.token(&json!({}), &json!({ "iss": FAR, "aud": "other" })), &[]);
     let line = "audience_wrong: aud is \"other\"; the policy takes https://api.example.com (unverified)\n";
     assert!(foreign.out.contains(line), "{}", foreign.out);
-    let open = "unless the issuer, which was not asked, refuses it first: ask with --online\n";
+    let open =
+        "unless a step that was not taken refuses it first: the issuer is asked for its keys only with --online\n";
     assert!(foreign.out.ends_with(open), "{}", foreign.out);
 
     // What is refused before the signature is decided all the same.

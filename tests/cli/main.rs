@@ -19,6 +19,7 @@ mod inspect;
 mod online;
 mod reload;
 mod run;
+mod sessions;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

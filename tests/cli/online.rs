@@ -199,7 +199,7 @@ async fn explain_asks_the_issuer_for_its_keys() {
         (key.token(&claims), true, 0, "\npermitted\n"),
         (evil.named("a").token(&claims), true, 1, "\nrefused: 401 signature_invalid\n"),
         (evil.token(&claims), true, 1, "\nrefused: 401 key_unknown\n"),
-        (key.token(&claims), false, 1, "\nnot decided: the issuer was not asked"),
+        (key.token(&claims), false, 1, "\nnot decided, though nothing refuses: the issuer is asked"),
     ] {
         let (token, config) = (files.write("token", &token), config.clone());
         let explain = move || {

@@ -4,10 +4,12 @@
 //! several policies, each is told for itself, after what is judged once for all of them. What a token says is marked
 //! `unverified` unless its signature was checked and holds.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::gateway::is_cured_by_login;
 use crate::gateway::respond::challenge;
 use crate::policy::decision::Refused;
 use crate::policy::policies::Policies;
@@ -19,8 +21,8 @@ enum Verdict {
     Passed(String),
     /// It refuses. What it says of the token is a fact only where the signature holds.
     Refused(Reject, Standing),
-    /// It could not be taken.
-    Skipped(&'static str),
+    /// It could not be taken: why, and what helps beyond that.
+    Skipped(Cow<'static, str>, Option<&'static str>),
 }
 
 /// What stands behind the words about a token.
@@ -58,7 +60,12 @@ impl Steps {
 
     /// A step that could not be taken.
     pub(super) fn skipped(&mut self, step: Step, why: &'static str) {
-        self.0.push((step, Verdict::Skipped(why)));
+        self.0.push((step, Verdict::Skipped(Cow::Borrowed(why), None)));
+    }
+
+    /// The same, with what the operator can do about it.
+    pub(super) fn unseen(&mut self, step: Step, why: impl Into<Cow<'static, str>>, help: &'static str) {
+        self.0.push((step, Verdict::Skipped(why.into(), Some(help))));
     }
 
     /// A step that was taken; what it says of the token stands as `standing` says.
@@ -76,7 +83,7 @@ impl Steps {
     fn refusals(&self) -> impl Iterator<Item = (Step, &Reject)> {
         self.0.iter().filter_map(|(step, verdict)| match verdict {
             Verdict::Refused(reject, _) => Some((*step, reject)),
-            Verdict::Passed(_) | Verdict::Skipped(_) => None,
+            Verdict::Passed(_) | Verdict::Skipped(..) => None,
         })
     }
 
@@ -88,10 +95,13 @@ impl Steps {
         }
     }
 
-    /// Whether a step that was not taken might refuse before all that did.
-    fn is_open(&self) -> bool {
+    /// Why a step was not taken that might refuse before all that did.
+    fn open(&self) -> Option<&str> {
         let first = self.0.iter().find(|(_, verdict)| !matches!(verdict, Verdict::Passed(_)));
-        matches!(first, Some((_, Verdict::Skipped(_))))
+        match first {
+            Some((_, Verdict::Skipped(why, _))) => Some(why),
+            Some((_, Verdict::Passed(_) | Verdict::Refused(..))) | None => None,
+        }
     }
 }
 
@@ -104,12 +114,14 @@ pub(super) struct Explanation {
     pub(super) policies: Vec<(String, Steps)>,
     /// Whether a refusal is let through.
     pub(super) shadow: bool,
+    /// The login to which the user is sent instead of a refusal that a login would cure.
+    pub(super) login: Option<String>,
 }
 
 impl Explanation {
     /// Begins with the request that is asked about, without its query: that may hold a credential.
     pub(super) fn of(request: String) -> Self {
-        Self { request, steps: Steps::default(), policies: Vec::new(), shadow: false }
+        Self { request, steps: Steps::default(), policies: Vec::new(), shadow: false, login: None }
     }
 
     /// After a step without which nothing further can be told.
@@ -142,7 +154,12 @@ impl Explanation {
 
     /// Whether the gateway would let the request pass.
     pub(super) fn permits(&self) -> bool {
-        self.shadow || self.refusal().is_none() && !self.steps.is_open()
+        self.shadow || self.refusal().is_none() && self.steps.open().is_none()
+    }
+
+    /// Where the user is sent instead of that refusal.
+    fn sent_to(&self, reject: &Reject) -> Option<&str> {
+        self.login.as_deref().filter(|_| is_cured_by_login(reject.code()))
     }
 
     /// One object for machines.
@@ -157,13 +174,16 @@ impl Explanation {
         });
         let refusal = self.refusal();
         let refusal = refusal.as_ref();
+        let location = refusal.and_then(|reject| self.sent_to(reject));
+        let refused = refusal.filter(|_| location.is_none());
         json!({
             "request": self.request,
             "permitted": self.permits(),
             "shadow": self.shadow,
             "code": refusal.map(|reject| reject.code().facts().name),
-            "status": refusal.map(|reject| reject.code().facts().status),
-            "www_authenticate": refusal.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
+            "status": location.map(|_| 302).or(refused.map(|reject| reject.code().facts().status)),
+            "location": location,
+            "www_authenticate": refused.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
             "steps": once.chain(by_policy).collect::<Vec<_>>(),
         })
     }
@@ -172,7 +192,9 @@ impl Explanation {
 fn entry(step: Step, verdict: &Verdict) -> Value {
     match verdict {
         Verdict::Passed(saw) => json!({ "step": step.name(), "verdict": "passed", "saw": saw }),
-        Verdict::Skipped(why) => json!({ "step": step.name(), "verdict": "skipped", "saw": why }),
+        Verdict::Skipped(why, help) => {
+            json!({ "step": step.name(), "verdict": "skipped", "saw": why, "help": help })
+        }
         Verdict::Refused(reject, standing) => json!({
             "step": step.name(),
             "verdict": "refused",
@@ -206,7 +228,12 @@ fn lines(f: &mut fmt::Formatter<'_>, steps: &Steps, told: &mut Option<&Reject>, 
     for (step, verdict) in &steps.0 {
         match verdict {
             Verdict::Passed(saw) => writeln!(f, "  ok       {:<20} {saw}", step.name())?,
-            Verdict::Skipped(why) => writeln!(f, "  -        {:<20} not taken: {why}", step.name())?,
+            Verdict::Skipped(why, help) => {
+                writeln!(f, "  -        {:<20} not taken: {why}", step.name())?;
+                if let Some(help) = help {
+                    writeln!(f, "           {:<20} cure: {help}", "")?;
+                }
+            }
             Verdict::Refused(reject, standing) => {
                 let mark = if told.take_if(|told| *told == reject).is_some() { "REFUSED" } else { other };
                 let (cause, note) = (reject.cause(), standing.note());
@@ -222,17 +249,21 @@ impl Explanation {
     /// The last lines: what the caller gets, and what would still be in the way.
     fn conclude(&self, f: &mut fmt::Formatter<'_>, refusal: Option<&Reject>) -> fmt::Result {
         let Some(reject) = refusal else {
-            let verdict = if self.permits() { "permitted" } else { UNDECIDED };
-            return writeln!(f, "\n{verdict}");
+            return match self.steps.open().filter(|_| !self.permits()) {
+                None => writeln!(f, "\npermitted"),
+                Some(why) => writeln!(f, "\nnot decided, though nothing refuses: {why}"),
+            };
         };
         let facts = reject.code().facts();
         let shadow = if self.shadow { "let through, in shadow mode; enforced it would be " } else { "" };
         writeln!(f, "\n{shadow}refused: {} {}", facts.status, facts.name)?;
-        if let Some(challenge) = challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
+        if let Some(login) = self.sent_to(reject) {
+            writeln!(f, "a user who goes to a page is sent to the login instead: 302 {login}")?;
+        } else if let Some(challenge) = challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
             writeln!(f, "WWW-Authenticate: {challenge}")?;
         }
-        if self.steps.is_open() {
-            writeln!(f, "unless the issuer, which was not asked, refuses it first: ask with --online")?;
+        if let Some(why) = self.steps.open() {
+            writeln!(f, "unless a step that was not taken refuses it first: {why}")?;
         }
         let hidden = self.hidden();
         if !hidden.is_empty() {
@@ -241,6 +272,3 @@ impl Explanation {
         Ok(())
     }
 }
-
-/// The verdict where nothing refused, and the one step that proves the token was not taken.
-const UNDECIDED: &str = "not decided: the issuer was not asked, and nothing else refuses; ask with --online";

@@ -5,20 +5,13 @@ use serde_json::{Map, Value};
 
 use super::Visit;
 use crate::gateway::body::Body;
-use crate::policy::cookies::{self, Found};
 use crate::policy::reject::Reject;
 use crate::policy::session::Login;
 
 impl Visit<'_> {
     /// Who is logged in, and for how long. Asking is no use of the session.
     pub(super) async fn session(self, headers: &HeaderMap) -> Result<Response<Body>, Reject> {
-        let live = match cookies::find(headers, &self.site.cookie) {
-            Found::Nothing => return Err(Reject::CredentialMissing { found: "there is no session cookie" }),
-            Found::Unclear => {
-                return Err(Reject::SessionExpired { why: "its cookie stands there twice, or is no text" });
-            }
-            Found::One(value) => self.party.sessions.peek(value).await?,
-        };
+        let live = self.party.sessions.peek(super::session_cookie(headers, self.site)?).await?;
         let live = live.ok_or(Reject::SessionExpired { why: "no session is of this cookie" })?;
         let Login { subject, claims, .. } = &live.session.login;
         let mut told: Map<String, Value> = claims.clone();

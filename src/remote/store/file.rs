@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +16,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use redb::backends::FileBackend;
-use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable as _, TableDefinition};
 use tokio::runtime::Handle;
 
-use super::{Asked, Given, Kind, Name, Store, StoreFault};
+use super::{Asked, Given, Kind, Name, Store, StoreFault, Unseen};
 use crate::remote::clock::Clock;
 
 /// By name: when it ends, in milliseconds since 1970, and what it is.
@@ -107,16 +108,35 @@ impl OneFile {
     }
 }
 
-impl Opened {
-    fn read(&self, name: &[u8], now: Moment) -> Result<Option<Bytes>, redb::Error> {
-        let table = self.database.begin_read()?.open_table(ENTRIES)?;
-        let found = table.get(name)?;
-        Ok(found.and_then(|found| {
-            let (until, entry) = found.value();
-            (now < until).then(|| Bytes::copy_from_slice(entry))
-        }))
+/// The entry of that name in the file at `path`, which is only read; none where there is no file.
+pub(super) fn look(path: &Path, name: &Name, now: SystemTime) -> Result<Option<Bytes>, Unseen> {
+    let read = Builder::new().set_cache_size(CACHE).open_read_only(path).map_err(redb::Error::from);
+    match read.and_then(|database| entry(&database, &key(name), moment(now))) {
+        Ok(entry) => Ok(entry),
+        Err(redb::Error::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let help = if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+                "one process has the file, the running gateway: stop it meanwhile, or keep sessions in `redis:`"
+            } else if matches!(error, redb::Error::RepairAborted) {
+                "the gateway was killed: start it, which mends the file"
+            } else {
+                "see that the file is the gateway's, and that this user may read it"
+            };
+            Err(Unseen::Elsewhere { why: format!("{}: {error}", path.display()), help })
+        }
     }
+}
 
+fn entry(database: &impl ReadableDatabase, name: &[u8], now: Moment) -> Result<Option<Bytes>, redb::Error> {
+    let table = database.begin_read()?.open_table(ENTRIES)?;
+    let found = table.get(name)?;
+    Ok(found.and_then(|found| {
+        let (until, entry) = found.value();
+        (now < until).then(|| Bytes::copy_from_slice(entry))
+    }))
+}
+
+impl Opened {
     /// Changes an entry, where `given` holds: to what ends at that moment, or to none.
     fn change(
         &self,
@@ -193,7 +213,7 @@ impl Opened {
 
 impl Store for FileStore {
     fn read(&self, name: Name) -> Asked<'_, Option<Bytes>> {
-        self.with(move |file, now| file.read(&key(&name), moment(now)))
+        self.with(move |file, now| entry(&file.database, &key(&name), moment(now)))
     }
 
     fn write(&self, name: Name, entry: Bytes, life: Duration, given: Given) -> Asked<'_, bool> {

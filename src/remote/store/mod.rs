@@ -55,6 +55,43 @@ pub fn open(configured: &config::Store, clock: &Clock, control: &Handle) -> Arc<
     }
 }
 
+/// Why a command cannot see what the gateway sees in its store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unseen {
+    /// Only the gateway's process can have it.
+    Elsewhere {
+        /// Why.
+        why: String,
+        /// What the operator can do about it.
+        help: &'static str,
+    },
+    /// The gateway cannot see it either.
+    Fault(StoreFault),
+}
+
+/// The entry of that name in the store of that configuration, for commands that only look: nothing is changed there, and a
+/// file that is not there is not made.
+///
+/// # Errors
+///
+/// Says why it cannot be seen.
+pub async fn look(
+    configured: &config::Store,
+    name: Name,
+    clock: &Clock,
+    control: &Handle,
+) -> Result<Option<Bytes>, Unseen> {
+    match &configured.address {
+        StoreAddress::Memory => Err(Unseen::Elsewhere {
+            why: "with `memory:` sessions are in the memory of the running gateway, which no other process can read"
+                .to_owned(),
+            help: "keep sessions in `redis:`, or explain the session's access token by --token-file",
+        }),
+        StoreAddress::File(path) => file::look(path, &name, clock.wall()),
+        StoreAddress::Redis(url) => RedisStore::new(url, configured, control).read(name).await.map_err(Unseen::Fault),
+    }
+}
+
 /// The name of an entry or a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name {
