@@ -16,6 +16,8 @@ use bearward::telemetry::Telemetry;
 use bearward::telemetry::access::AccessLog;
 use tokio::runtime::Handle;
 
+use super::client::Client;
+
 /// A running gateway. Dropped, it stops at once.
 pub struct Served {
     server: assembly::Served,
@@ -130,6 +132,12 @@ impl Served {
         let patience = Duration::from_secs(30);
         let counted = tokio::time::timeout(patience, sampled).await;
         assert!(counted.is_ok(), "{series} is {:?}, not {value}", self.sample(series));
+    }
+
+    /// Returns once it is ready: its issuers are seen in the background.
+    pub async fn ready(&self) {
+        let told = async { while Client::connect(self.admin_address()).await.get("/readyz").await.status != 200 {} };
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect("it is not ready");
     }
 
     /// The value of one sample of `/metrics`.

@@ -270,6 +270,7 @@ async fn an_issuer_that_hangs_holds_up_one_browser_at_most() {
         "authorization_endpoint": format!("{url}/authorize"),
         "token_endpoint": world.tokens.url(),
     });
+    world.around.gateway.ready().await;
     issuer.answer(Document::Discovery, IssuerAnswer::json(&document));
     assert_eq!(world.browser().get("/auth/login", &[]).await.status, 302);
     // The first fetch of the keys is over: the next one is due from now on.
