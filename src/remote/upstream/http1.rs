@@ -44,6 +44,13 @@ struct Held<B> {
     used: bool,
 }
 
+impl<B> Held<B> {
+    /// One that is new holds a request until its task first runs; one that was used must have come to rest.
+    fn is_good(&self) -> bool {
+        if self.used { self.sender.is_ready() } else { !self.sender.is_closed() }
+    }
+}
+
 impl<B> Pool<B> {
     pub(super) fn new() -> Self {
         Self(Mutex::new(VecDeque::new()))
@@ -57,7 +64,7 @@ impl<B> Pool<B> {
     pub(super) fn take(self: &Arc<Self>) -> Option<Lease<B>> {
         loop {
             let held = self.idle().pop_back()?;
-            if held.sender.is_ready() {
+            if held.is_good() {
                 return Some(Lease::new(held, self));
             }
             held.task.abort();
