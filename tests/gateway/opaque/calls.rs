@@ -17,7 +17,7 @@ async fn a_crowd_with_one_token_makes_one_call() {
     let world = World::configured("", "timeout = \"60s\"").await;
     world.knows_but(&json!({}));
     world.endpoint.hold();
-    let crowd = join_all((0..1000).map(|_| world.get(TOKEN)));
+    let crowd = join_all((0..100).map(|_| world.get(TOKEN)));
     let release = async {
         world.endpoint.holds(1).await;
         world.endpoint.release();
@@ -53,7 +53,7 @@ async fn more_tokens_at_once_than_allowed_are_refused_as_overload() {
     let held = join_all(tokens.iter().map(|token| world.get(token)));
     let excess = async {
         world.endpoint.holds(3).await;
-        let refused = join_all((3..1000).map(|number| {
+        let refused = join_all((3..100).map(|number| {
             let world = &world;
             async move { world.get(&format!("junk-{number}")).await }
         }))
