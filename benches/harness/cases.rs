@@ -313,7 +313,7 @@ impl Started {
         let (_, route) = in_force.rules().routes.find(&view)?;
         let now = NumericDate::from(self.gateways.shared().clock().wall());
         let mut claimed = Claimed::default();
-        let presented = authenticate(&gateway, route, &view, now, &mut claimed);
+        let presented = authenticate(&gateway, route, &view, None, now, &mut claimed);
         route.permit(presented.await).map(|_| ())
     }
 }

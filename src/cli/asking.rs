@@ -51,5 +51,5 @@ pub(super) async fn introspect(
     let judge = Judge { issuer: id, rules: Arc::clone(&config.rules), keys };
     let Fetching { client, clock, handle, .. } = fetching;
     let introspector = Introspector::new(source, judge, client, clock, handle, Arc::new(|_| {}), std::iter::empty());
-    Some(introspector.ask(token).await)
+    Some(introspector.ask(token, None).await)
 }

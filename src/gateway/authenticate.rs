@@ -21,6 +21,7 @@ use crate::policy::principal::Principal;
 use crate::policy::reject::Reject;
 use crate::policy::request::RequestView;
 use crate::policy::route::{Access, Route};
+use crate::policy::trace::Recorded;
 use crate::telemetry::labels::CacheResult;
 
 /// Whose token it is, as far as that was found: for metrics also of refusals.
@@ -34,7 +35,8 @@ pub struct Claimed {
     pub session: Option<Arc<Live>>,
 }
 
-/// Takes the credential of a request to `route` and proves its caller; tells `claimed` whose token it is on the way.
+/// Takes the credential of a request to `route` and proves its caller; tells `claimed` whose token it is on the way. What
+/// an issuer is asked for it is told in its trace, where that is `recorded`.
 ///
 /// # Errors
 ///
@@ -44,6 +46,7 @@ pub async fn authenticate<'r>(
     gateway: &'r Gateway,
     route: &Route,
     request: &RequestView<'_>,
+    recorded: Option<Recorded>,
     now: NumericDate,
     claimed: &mut Claimed,
 ) -> Result<Presented<'r>, Reject> {
@@ -56,7 +59,7 @@ pub async fn authenticate<'r>(
         Credential::Session(cookie) => {
             let party = route.session.and_then(|id| gateway.in_force.relying_party(id));
             let party = party.ok_or(Reject::Internal { why: "a session is not in force" })?;
-            let live = party.open(cookie).await?;
+            let live = party.open(cookie, gateway.shared.call_span(recorded)).await?;
             let live = &*claimed.session.insert(live);
             if let Some(caller) = party.by_grant(live, policies, rules) {
                 claimed.issuer = Some(party.issuer());
@@ -71,7 +74,7 @@ pub async fn authenticate<'r>(
         claimed.issuer = Some(id);
         let introspector =
             gateway.in_force.introspector(id).ok_or(Reject::Internal { why: "nobody asks this issuer" })?;
-        let answer = introspector.ask(token).await?;
+        let answer = introspector.ask(token, gateway.shared.call_span(recorded)).await?;
         claimed.verified = answer.is_active();
         return Principal::vouched(answer, (id, issuer), now).map(Presented::Caller);
     }

@@ -24,6 +24,7 @@ use crate::policy::route::Route;
 use crate::policy::site::SiteId;
 use crate::policy::trace::{RequestId, Trace};
 use crate::telemetry::labels::{By, Decision};
+use crate::telemetry::log;
 use crate::telemetry::metrics::Held;
 use crate::telemetry::{Answer, Outcome, Visit};
 
@@ -151,11 +152,17 @@ impl Journey {
         }
     }
 
+    /// By what the operator finds it again.
+    fn told<'a>(&'a self, route: Option<&'a Route>) -> log::Asked<'a> {
+        let (request_id, trace_id) = (self.request_id.as_str(), self.trace.id());
+        log::Asked { route: route.map(|route| route.name.as_str()), request_id, trace_id }
+    }
+
     /// Counts a refusal that is let through, and tells the operator.
     fn shadowed(&self, route: &Route, reject: &Reject) {
         let Gateway { shared, in_force, .. } = &*self.gateway;
         in_force.ledger().shadow_refused(self.route, reject.code());
-        shared.refusals().tell_shadowed(reject, &route.name, self.request_id.as_str(), shared.since_start());
+        shared.refusals().tell_shadowed(reject, self.told(Some(route)), shared.since_start());
     }
 
     /// The answer as it goes out, watched to its end.
@@ -174,8 +181,7 @@ impl Journey {
     /// The refusal as it goes out, watched to its end; the operator is told why.
     pub(super) fn refused(mut self, reject: &Reject) -> Response<Body> {
         let shared = &self.gateway.shared;
-        let route = self.taken().map(|route| route.name.as_str());
-        shared.refusals().tell(reject, route, self.request_id.as_str(), shared.since_start());
+        shared.refusals().tell(reject, self.told(self.taken()), shared.since_start());
         let mut response = self.refusal(reject);
         self.mark(response.headers_mut());
         match self.decision {

@@ -162,8 +162,8 @@ impl Gateway {
             Some(Preflighted::Answered(headers)) => return Ok(no_content(headers, journey)),
             Some(Preflighted::Forwarded(permit)) => permit,
             None => {
-                let now = NumericDate::from(self.shared.clock().wall());
-                let presented = authenticate(self, route, &view, now, &mut journey.claimed).await;
+                let (now, recorded) = (NumericDate::from(self.shared.clock().wall()), journey.trace.recorded());
+                let presented = authenticate(self, route, &view, recorded, now, &mut journey.claimed).await;
                 route.permit(presented)?
             }
         };

@@ -32,6 +32,7 @@ use crate::remote::clock::{Elapsed, Monotonic};
 use crate::remote::store::StoreFault;
 use crate::remote::token_endpoint::{Failure, Grant};
 use crate::telemetry::labels::{RefreshResult, SessionEvent};
+use crate::telemetry::spans::CallSpan;
 
 /// What an attempt takes beside the call of the token endpoint: two writes, which a slow store may delay.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -75,25 +76,25 @@ struct Awaited {
 }
 
 impl Sessions {
-    /// The session with an access token that is good now.
+    /// The session with an access token that is good now. Where the issuer has to be asked for that, `span` tells of it.
     ///
     /// # Errors
     ///
     /// `session_expired` where it is over, `issuer_unavailable` or `store_unavailable` where the token is spent and cannot be
     /// renewed now.
-    pub async fn fresh(self: &Arc<Self>, live: Arc<Live>) -> Result<Arc<Live>, Reject> {
+    pub async fn fresh(self: &Arc<Self>, live: Arc<Live>, span: Option<CallSpan>) -> Result<Arc<Live>, Reject> {
         let now = self.clock.wall();
         match live.session.standing(&self.plan.terms, now) {
             Standing::Fresh => Ok(live),
             Standing::Ending => {
                 if !live.session.rests(now) && !is_under_way(&live, now) {
-                    drop(self.join(&live));
+                    drop(self.join(&live, span));
                 }
                 Ok(live)
             }
             Standing::Spent if live.session.rests(now) => Err(self.no_issuer("the last try failed just now", AGAIN)),
             Standing::Spent => {
-                let (mut renewal, limit) = (self.join(&live), self.clock.now().after(2 * self.span()));
+                let (mut renewal, limit) = (self.join(&live, span), self.clock.now().after(2 * self.span()));
                 match self.clock.until(limit, renewal.wait_for(Option::is_some)).await {
                     Ok(Ok(renewed)) => renewed.clone().unwrap_or(Err(BROKEN_OFF)),
                     Ok(Err(_)) => Err(BROKEN_OFF),
@@ -104,7 +105,7 @@ impl Sessions {
     }
 
     /// The renewal of that session that is under way in this process, or a new one.
-    fn join(self: &Arc<Self>, live: &Arc<Live>) -> watch::Receiver<Option<Renewal>> {
+    fn join(self: &Arc<Self>, live: &Arc<Live>, span: Option<CallSpan>) -> watch::Receiver<Option<Renewal>> {
         let place = live.cookie.place();
         let (tell, mut told) = watch::channel(None);
         let begins = self.renewals.under_way.send_if_modified(|under_way| match under_way.entry(place) {
@@ -121,7 +122,7 @@ impl Sessions {
             let (sessions, live) = (Arc::clone(self), Arc::clone(live));
             drop(self.control.spawn(async move {
                 let leaving = Leaving { renewals: &sessions.renewals, place };
-                let renewal = sessions.renew(live).await;
+                let renewal = sessions.renew(live, span).await;
                 // What came of it is stored by now: who comes later finds it there.
                 drop(leaving);
                 tell.send_replace(Some(renewal.unwrap_or_else(|fault| Err(sessions.unavailable(fault)))));
@@ -132,7 +133,7 @@ impl Sessions {
 
     /// Decides on what is stored until there is an outcome. A fault of the store breaks it off: whoever comes next begins
     /// anew, with the whole wait for another's attempt.
-    async fn renew(self: &Arc<Self>, mut live: Arc<Live>) -> Result<Renewal, StoreFault> {
+    async fn renew(self: &Arc<Self>, mut live: Arc<Live>, span: Option<CallSpan>) -> Result<Renewal, StoreFault> {
         let (mut awaited, mut looks) = (None, LOOKS[0]);
         loop {
             let now = self.clock.wall();
@@ -159,7 +160,7 @@ impl Sessions {
                         // First: who was stopped for so long shows nothing any more that others may have exchanged since.
                         biased;
                         () = self.clock.sleep_until(begun.after(self.span())) => Err(Self::late()),
-                        asked = self.plan.endpoint.ask(Grant::Refresh(&refresh_token)) => asked,
+                        asked = self.ask(&refresh_token, span.as_ref()) => asked,
                     };
                     if let Some(renewal) = self.settle(marked, &refresh_token, asked, unsure).await? {
                         return Ok(renewal);
@@ -171,6 +172,24 @@ impl Sessions {
                 None => return Ok(Err(ENDED)),
             }
         }
+    }
+
+    /// Asks the issuer, and tells of that in the trace of the request that wants it.
+    async fn ask(&self, refresh_token: &str, span: Option<&CallSpan>) -> Result<Granted, Failure> {
+        let span = span.map(|span| span.another(random()));
+        let begun = self.clock.now();
+        let asked = self.plan.endpoint.ask(Grant::Refresh(refresh_token), span.as_ref().map(CallSpan::traceparent));
+        let asked = asked.await;
+        if let Some(span) = span {
+            let result = match &asked {
+                Ok(_) => RefreshResult::Success,
+                Err(Failure::InvalidGrant) => RefreshResult::InvalidGrant,
+                Err(Failure::Refused { .. }) => RefreshResult::Refused,
+                Err(Failure::Unavailable { .. }) => RefreshResult::Unavailable,
+            };
+            span.refreshed(self.name(), result, self.clock.wall(), self.clock.now().since(begun));
+        }
+        asked
     }
 
     /// What an answer of the issuer comes to; none where what is stored now decides.

@@ -22,6 +22,7 @@ use crate::policy::session::{Sealer, Session, Terms};
 use crate::policy::site::Site;
 use crate::remote::provider::{self, Provider};
 use crate::remote::token_endpoint::{self, TokenEndpoint};
+use crate::telemetry::spans::CallSpan;
 
 /// What one `[sessions.NAME]` needs while it is in force.
 pub(super) struct RelyingParty {
@@ -76,14 +77,16 @@ impl RelyingParty {
         self.own.issuer
     }
 
-    /// The session of a cookie of that value, with an access token that is good now.
+    /// The session of a cookie of that value, with an access token that is good now. Where the issuer has to be asked for that,
+    /// `span` tells of it.
     ///
     /// # Errors
     ///
     /// `session_expired`, `store_unavailable` or `issuer_unavailable`.
-    pub(super) async fn open(&self, value: &str) -> Result<Arc<Live>, Reject> {
+    pub(super) async fn open(&self, value: &str, span: Option<CallSpan>) -> Result<Arc<Live>, Reject> {
         let live = self.sessions.open(value).await?;
-        self.sessions.fresh(live.ok_or(Reject::SessionExpired { why: "no session is of this cookie" })?).await
+        let live = live.ok_or(Reject::SessionExpired { why: "no session is of this cookie" })?;
+        self.sessions.fresh(live, span).await
     }
 
     /// See [`by_grant`].

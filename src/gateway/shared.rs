@@ -13,6 +13,7 @@ use super::request_body::Pace;
 use super::verified::Verified;
 use crate::config;
 use crate::policy::seal::KeyRing;
+use crate::policy::trace::Recorded;
 use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::Client;
 use crate::remote::jwks::{Event, Fetching};
@@ -20,7 +21,7 @@ use crate::remote::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
-use crate::telemetry::spans::Spans;
+use crate::telemetry::spans::{CallSpan, Spans};
 
 /// How many bytes proven tokens may take at the most, with what they say.
 pub const PROVEN_BYTES: u64 = 64 * 1024 * 1024;
@@ -150,6 +151,11 @@ impl Shared {
     /// Where spans go, if anywhere.
     pub fn spans(&self) -> Option<&Spans> {
         self.spans.as_ref()
+    }
+
+    /// The span to be of a call of an issuer that the request of these ids may need; none where it is not recorded.
+    pub(super) fn call_span(&self, request: Option<Recorded>) -> Option<CallSpan> {
+        Some(self.spans.as_ref()?.call(request?, random()))
     }
 
     /// The monotonic time since this was started.

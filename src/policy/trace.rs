@@ -4,7 +4,7 @@
 //! 2. One valid `traceparent` is passed on unchanged with its `tracestate`. An absent, repeated or malformed one is
 //!    replaced by a new root, and `tracestate`, which means nothing without it, is dropped (Trace Context section 3.3).
 //! 3. A trace that is recorded here, because its caller records it or because it began here and was chosen, goes on as a
-//!    child of our call of the upstream.
+//!    child of our call of the upstream, and of the calls of an issuer that the request needs.
 //!
 //! Randomness is an argument.
 
@@ -15,7 +15,8 @@ use http::header::{HeaderName, HeaderValue};
 
 /// The field that carries the request id, both ways.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The field that carries the trace.
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What names one request in answers, logs and upstream: letters, digits, `-`, `_`, `.`, at most 128 of them.
@@ -120,6 +121,35 @@ impl Recorded {
         let trace = u128::from_str_radix(parent.get(3..35)?, 16).ok()?;
         let span = u64::from_str_radix(parent.get(36..52)?, 16).ok()?;
         (flags & 1 == 1).then(|| Self { trace, parent: Some(span), ..Self::root(random) })
+    }
+}
+
+/// The ids of a call that is made for a request in a trace that is recorded, other than that of its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Called {
+    /// The trace's.
+    pub trace: u128,
+    /// The span that it is a part of.
+    pub parent: u64,
+    /// The span of the call.
+    pub own: u64,
+}
+
+impl Called {
+    /// A call for the request of these ids.
+    pub fn within(request: Recorded, random: [u8; 8]) -> Self {
+        Self { trace: request.trace, parent: request.own, own: u64::from_be_bytes(random) | 1 }
+    }
+
+    /// Another call for the same request.
+    #[must_use]
+    pub fn another(self, random: [u8; 8]) -> Self {
+        Self { own: u64::from_be_bytes(random) | 1, ..self }
+    }
+
+    /// The value of the call's `traceparent`.
+    pub fn traceparent(self) -> HeaderValue {
+        traceparent(self.trace, self.own, true)
     }
 }
 
@@ -286,6 +316,18 @@ mod tests {
         // 0xab is two thirds of 256.
         assert!(sampled(&[], Sampling::share(0.68)).0.is_some());
         assert!(sampled(&[], Sampling::share(0.66)).0.is_none());
+    }
+
+    #[test]
+    fn a_call_is_a_child_of_its_request() {
+        let (request, _) = sampled(&[GOOD], Sampling::share(0.0));
+        let call = Called::within(request.unwrap(), [0x22; 8]);
+        assert_eq!(
+            (call.parent, call.traceparent()),
+            (OURS, HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-2222222222222223-01",))
+        );
+        let another = call.another([0; 8]);
+        assert_eq!((another.parent, another.own), (OURS, 1), "an id of zeroes is invalid");
     }
 
     #[test]

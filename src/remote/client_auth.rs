@@ -44,7 +44,7 @@ pub fn form(client: &Client, endpoint: &Url, fields: &[(&str, &str)], now: Syste
             body.append_pair("client_id", &client.id);
         }
     }
-    Ok(Form { body: body.finish(), authorization })
+    Ok(Form { body: body.finish(), authorization, traceparent: None })
 }
 
 /// RFC 6749 section 2.3.1: id and secret are form-encoded before they are joined, so that a `:` in one is no border.

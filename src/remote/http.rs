@@ -25,6 +25,7 @@ use url::Url;
 
 use super::clock::{Clock, Elapsed, Monotonic};
 use crate::config::{Authorities, is_loopback};
+use crate::policy::trace::TRACEPARENT;
 
 /// The longest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -117,6 +118,8 @@ pub struct Form {
     pub body: String,
     /// The `Authorization` header, where there is one.
     pub authorization: Option<HeaderValue>,
+    /// The trace that the call is a part of, where that is recorded.
+    pub traceparent: Option<HeaderValue>,
 }
 
 /// Which reply is wanted.
@@ -219,6 +222,9 @@ impl Client {
             .body(form.body);
         if let Some(authorization) = form.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(traceparent) = form.traceparent {
+            request = request.header(&TRACEPARENT, traceparent);
         }
         let exchange = async {
             let mut response = send(request).await?;

@@ -12,13 +12,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::breaker::Breaker;
 use super::client_auth::form;
 use super::clock::{Clock, Monotonic};
 use super::discovery::{Endpoint, Fault};
-use super::http::{Client, FetchError, PlainHttp, Reply, Wanted};
+use super::http::{Client, FetchError, Form, PlainHttp, Reply, Wanted};
 use crate::config::{self, Authorities, Client as OauthClient};
 use crate::policy::grant::{Granted, Refusal};
 
@@ -125,22 +125,27 @@ impl TokenEndpoint {
         &self.source
     }
 
-    /// Shows a grant for tokens. Ends within the source's `timeout`.
+    /// Shows a grant for tokens, as a part of the trace that `traceparent` names. Ends within the source's `timeout`.
     ///
     /// # Errors
     ///
     /// See [`Failure`].
-    pub async fn ask(&self, grant: Grant<'_>) -> Result<Granted, Failure> {
+    pub async fn ask(&self, grant: Grant<'_>, traceparent: Option<HeaderValue>) -> Result<Granted, Failure> {
         let begun = self.clock.now();
         let admitted = self.breaker().admit(begun, self.source.timeout);
         admitted.map_err(|_| Failure::unavailable(LEFT_ALONE, "see why it failed; it is tried again by itself"))?;
-        let answered = self.exchange(grant, begun.after(self.source.timeout)).await;
+        let answered = self.exchange(grant, traceparent, begun.after(self.source.timeout)).await;
         let failed = matches!(answered, Err(Failure::Unavailable { .. })).then_some(Duration::ZERO);
         self.breaker().ended(failed, self.clock.now());
         answered
     }
 
-    async fn exchange(&self, grant: Grant<'_>, deadline: Monotonic) -> Result<Granted, Failure> {
+    async fn exchange(
+        &self,
+        grant: Grant<'_>,
+        traceparent: Option<HeaderValue>,
+        deadline: Monotonic,
+    ) -> Result<Granted, Failure> {
         let fields: &[(&str, &str)] = match grant {
             Grant::Code { code, verifier, redirect_uri } => &[
                 ("grant_type", "authorization_code"),
@@ -150,7 +155,7 @@ impl TokenEndpoint {
             ],
             Grant::Refresh(token) => &[("grant_type", "refresh_token"), ("refresh_token", token)],
         };
-        let reply = self.post(&self.token, fields, deadline).await?;
+        let reply = self.post(&self.token, fields, traceparent, deadline).await?;
         match reply.status {
             StatusCode::OK => Granted::parse(&reply.body, self.clock.wall())
                 .map_err(|why| Failure::unavailable(format!("the answer {why}"), NO_ANSWER)),
@@ -177,7 +182,7 @@ impl TokenEndpoint {
         };
         let fields = [("token", refresh_token), ("token_type_hint", "refresh_token")];
         let deadline = self.clock.now().after(self.source.timeout);
-        let reply = self.post(endpoint, &fields, deadline).await?;
+        let reply = self.post(endpoint, &fields, None, deadline).await?;
         // A token that does not hold any more is as good as revoked, and is answered with 200 (RFC 7009 section 2.2).
         match reply.status {
             StatusCode::OK => Ok(()),
@@ -185,14 +190,20 @@ impl TokenEndpoint {
         }
     }
 
-    async fn post(&self, endpoint: &Endpoint, fields: &[(&str, &str)], deadline: Monotonic) -> Result<Reply, Failure> {
+    async fn post(
+        &self,
+        endpoint: &Endpoint,
+        fields: &[(&str, &str)],
+        traceparent: Option<HeaderValue>,
+        deadline: Monotonic,
+    ) -> Result<Reply, Failure> {
         let plain = self.source.plain_http;
         let found = endpoint.find(&self.http, plain, &self.clock, deadline).await;
         let url = found.map_err(|fault: Fault| Failure::unavailable(fault.to_string(), fault.help()))?;
         let form = form(&self.source.client, &url, fields, self.clock.wall())
             .map_err(|why| Failure::Refused { why: why.to_owned(), help: OUR_CREDENTIALS })?;
         let wanted = Wanted { accept: "application/json", limit: BODY_LIMIT };
-        let reply = self.http.post(&url, plain, form, &wanted, deadline).await;
+        let reply = self.http.post(&url, plain, Form { traceparent, ..form }, &wanted, deadline).await;
         reply.map_err(|error: FetchError| Failure::unavailable(error.to_string(), error.help()))
     }
 

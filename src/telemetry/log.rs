@@ -16,6 +16,7 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::labels::NONE;
 use super::lines::Lines;
 use super::metrics::Dropped;
 use crate::policy::reject::{Code, Reject};
@@ -163,6 +164,17 @@ impl<'a> MakeWriter<'a> for Pipe {
     }
 }
 
+/// By what a refused request is found again in access lines and traces.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The name of its route, once that was found.
+    pub route: Option<&'a str>,
+    /// The value of `x-request-id`.
+    pub request_id: &'a str,
+    /// The id of its trace.
+    pub trace_id: &'a str,
+}
+
 /// Tells the operator why requests are refused, with cause and help.
 ///
 /// Of each code a burst is told, then one per second; how many were left out stands in the next line. A flood of forged
@@ -183,29 +195,32 @@ impl Default for Refusals {
 
 impl Refusals {
     /// Writes the line, or counts it as left out. `now` is the monotonic time.
-    pub fn tell(&self, reject: &Reject, route: Option<&str>, request_id: &str, now: Duration) {
+    pub fn tell(&self, reject: &Reject, asked: Asked<'_>, now: Duration) {
         let code = reject.code();
         let Some(suppressed) = self.gates.get(code as usize).and_then(|gate| gate.pass(now)) else {
             return;
         };
         let (facts, cause, help) = (code.facts(), reject.cause(), reject.help());
-        let route = route.unwrap_or("none");
+        let (name, route, Asked { request_id, trace_id, .. }) = (facts.name, asked.route.unwrap_or(NONE), asked);
         // The caller's own faults are news; what the gateway or those behind it cannot do needs somebody.
         match facts.status {
-            500 => tracing::error!(code = facts.name, cause, help, route, request_id, suppressed, "request failed"),
-            501.. => tracing::warn!(code = facts.name, cause, help, route, request_id, suppressed, "request failed"),
-            _ => tracing::info!(code = facts.name, cause, help, route, request_id, suppressed, "request refused"),
+            500 => tracing::error!(code = name, cause, help, route, request_id, trace_id, suppressed, "request failed"),
+            501.. => {
+                tracing::warn!(code = name, cause, help, route, request_id, trace_id, suppressed, "request failed")
+            }
+            _ => tracing::info!(code = name, cause, help, route, request_id, trace_id, suppressed, "request refused"),
         }
     }
 
     /// The same of a refusal that a policy in shadow mode lets through.
-    pub fn tell_shadowed(&self, reject: &Reject, route: &str, request_id: &str, now: Duration) {
+    pub fn tell_shadowed(&self, reject: &Reject, asked: Asked<'_>, now: Duration) {
         let code = reject.code();
         let Some(suppressed) = self.shadow_gates.get(code as usize).and_then(|gate| gate.pass(now)) else {
             return;
         };
         let (name, cause, help) = (code.facts().name, reject.cause(), reject.help());
-        tracing::info!(code = name, cause, help, route, request_id, suppressed, "request would be refused");
+        let (route, Asked { request_id, trace_id, .. }) = (asked.route.unwrap_or(NONE), asked);
+        tracing::info!(code = name, cause, help, route, request_id, trace_id, suppressed, "request would be refused");
     }
 }
 

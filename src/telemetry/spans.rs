@@ -1,4 +1,4 @@
-//! Spans: what a trace is told of a finished request and of a fetch of keys.
+//! Spans: what a trace is told of a finished request, of the calls of an issuer that it needed, and of a fetch of keys.
 //!
 //! They are made at the end, of the same records as metrics and access lines, and only where the trace is recorded: a
 //! request of any other trace costs one comparison. Who adds a span never waits: the queue is bounded, and what does not fit
@@ -9,13 +9,14 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Outcome;
-use super::labels::{FetchResult, FetchTrigger};
+use super::labels::{FetchResult, FetchTrigger, IntrospectionResult, RefreshResult};
 use super::ledger::Ledger;
 use super::metrics::Dropped;
-use crate::policy::trace::Recorded;
+use crate::policy::trace::{Called, Recorded};
 
 /// Which side of a call a span tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,62 @@ pub enum Entry {
 pub struct Spans {
     queue: Sender<Entry>,
     dropped: Dropped,
+}
+
+/// The span to be of a call of an issuer that is made for a request whose trace is recorded. Of several requests that wait for
+/// one call it is a part of the one that began it.
+#[derive(Clone)]
+pub struct CallSpan {
+    spans: Spans,
+    ids: Called,
+}
+
+impl CallSpan {
+    /// That of another call for the same request.
+    #[must_use]
+    pub fn another(&self, random: [u8; 8]) -> Self {
+        Self { spans: self.spans.clone(), ids: self.ids.another(random) }
+    }
+
+    /// The value of the call's `traceparent`: what the issuer does is a part of the trace, too.
+    pub fn traceparent(&self) -> HeaderValue {
+        self.ids.traceparent()
+    }
+
+    /// Tells of a question about an opaque token to the issuer of that name.
+    pub fn introspected(self, issuer: &str, result: IntrospectionResult, ended: SystemTime, took: Duration) {
+        let answered = [IntrospectionResult::Active, IntrospectionResult::Inactive].contains(&result);
+        let attributes = vec![text("bearward.issuer", issuer), text("bearward.result", result.label())];
+        self.ended("introspect token", attributes, (!answered).then(|| result.label()), (ended, took));
+    }
+
+    /// Tells of a request to renew the access token of a session of that name.
+    pub fn refreshed(self, session: &str, result: RefreshResult, ended: SystemTime, took: Duration) {
+        let attributes = vec![text("bearward.session", session)];
+        let failed = result != RefreshResult::Success;
+        self.ended("refresh session", attributes, failed.then(|| result.label()), (ended, took));
+    }
+
+    fn ended(
+        self,
+        name: &str,
+        mut attributes: Vec<(&'static str, Value)>,
+        error: Option<&str>,
+        (ended, took): (SystemTime, Duration),
+    ) {
+        attributes.extend(error.map(|error| text("error.type", error)));
+        self.spans.add(Span {
+            trace: self.ids.trace,
+            id: self.ids.own,
+            parent: Some(self.ids.parent),
+            kind: Kind::Client,
+            name: name.to_owned(),
+            start: ended.checked_sub(took).unwrap_or(ended),
+            took,
+            attributes,
+            failed: error.is_some(),
+        });
+    }
 }
 
 /// How many spans may wait.
@@ -132,6 +189,11 @@ impl Spans {
             attributes,
             failed,
         });
+    }
+
+    /// The span to be of a call that is made for the request of these ids.
+    pub fn call(&self, request: Recorded, random: [u8; 8]) -> CallSpan {
+        CallSpan { spans: self.clone(), ids: Called::within(request, random) }
     }
 
     /// Waits until what was added before is sent, at most `limit`. Blocks its thread: for the end of the process.

@@ -61,7 +61,7 @@ impl Visit<'_> {
         let redirect_uri = self.site.redirect_uri();
         let asked = self.gateway.on_control(async move {
             let grant = Grant::Code { code: &code, verifier: &verifier, redirect_uri: &redirect_uri };
-            sessions.endpoint().ask(grant).await
+            sessions.endpoint().ask(grant, None).await
         });
         asked.await?.map_err(|failure| match failure {
             Failure::InvalidGrant => Reject::LoginRefused { error: Quoted::from("invalid_grant"), description: None },

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Source;
 use crate::config::Client as OauthClient;
@@ -23,7 +23,7 @@ use crate::policy::jwt::UnverifiedJwt;
 use crate::remote::client_auth::form;
 use crate::remote::clock::Clock;
 use crate::remote::discovery::Endpoint;
-use crate::remote::http::{Client, FetchError, PlainHttp, Wanted};
+use crate::remote::http::{Client, FetchError, Form, PlainHttp, Wanted};
 use crate::remote::jwks::KeySets;
 use crate::telemetry::labels::IntrospectionResult;
 
@@ -128,8 +128,13 @@ impl Call {
         }
     }
 
-    /// Asks about a token.
-    pub(super) async fn make(&self, token: &str, clock: &Clock) -> Result<Answer, Trouble> {
+    /// Asks about a token, as a part of the trace that `traceparent` names.
+    pub(super) async fn make(
+        &self,
+        token: &str,
+        traceparent: Option<HeaderValue>,
+        clock: &Clock,
+    ) -> Result<Answer, Trouble> {
         let deadline = clock.now().after(self.timeout);
         let endpoint = self.endpoint.find(&self.http, self.plain_http, clock, deadline).await;
         let endpoint =
@@ -137,10 +142,8 @@ impl Call {
         let fields = [("token", token), ("token_type_hint", "access_token")];
         let form = form(&self.client, &endpoint, &fields, clock.wall())
             .map_err(|why| Trouble::new(IntrospectionResult::Unauthorized, why, OUR_CREDENTIALS))?;
-        let reply = self
-            .http
-            .post(&endpoint, self.plain_http, form, &Wanted { accept: ACCEPT, limit: BODY_LIMIT }, deadline)
-            .await;
+        let (form, wanted) = (Form { traceparent, ..form }, Wanted { accept: ACCEPT, limit: BODY_LIMIT });
+        let reply = self.http.post(&endpoint, self.plain_http, form, &wanted, deadline).await;
         let reply = reply.map_err(|error| Trouble::fetch(&error))?;
         match reply.status {
             StatusCode::OK if is_signed(&reply.headers) => {

@@ -31,6 +31,7 @@ use crate::config::{Authorities, Introspection};
 use crate::policy::introspection::Answer;
 use crate::policy::reject::Reject;
 use crate::telemetry::labels::IntrospectionResult;
+use crate::telemetry::spans::CallSpan;
 
 /// How many bytes answers may take, for each issuer.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
@@ -108,18 +109,18 @@ impl Introspector {
         Self { memory, call, clock: clock.clone(), control: control.clone(), observer }
     }
 
-    /// What the issuer says of that token: as remembered, or asked now. The caller may leave at any time, and may come from
-    /// any runtime.
+    /// What the issuer says of that token: as remembered, or asked now. Where this has it asked, that is told by `span`. The
+    /// caller may leave at any time, and may come from any runtime.
     ///
     /// # Errors
     ///
     /// `introspection_unavailable` or `overloaded`.
-    pub async fn ask(&self, token: &str) -> Result<Arc<Answer>, Reject> {
+    pub async fn ask(&self, token: &str, span: Option<CallSpan>) -> Result<Arc<Answer>, Reject> {
         let now = self.clock.now();
         if let Some(answer) = self.memory.remembered(token, now) {
             return Ok(answer);
         }
-        let outcome = match self.join(token, now)? {
+        let outcome = match self.join(token, span, now)? {
             Joined::Remembered(answer) => return Ok(answer),
             Joined::UnderWay(mut told) => told.wait_for(Option::is_some).await.ok().and_then(|told| told.clone()),
         };
@@ -127,7 +128,7 @@ impl Introspector {
     }
 
     /// The call about that token that is under way, or a new one.
-    fn join(&self, token: &str, now: Monotonic) -> Result<Joined, Reject> {
+    fn join(&self, token: &str, span: Option<CallSpan>, now: Monotonic) -> Result<Joined, Reject> {
         let memory = &self.memory;
         let mut under_way = locked(&memory.under_way);
         if let Some(told) = under_way.get(token) {
@@ -148,15 +149,21 @@ impl Introspector {
         let token: Arc<str> = token.into();
         let (tell, told) = watch::channel(None);
         under_way.insert(Arc::clone(&token), told.clone());
-        drop(self.control.spawn(self.clone().run(token, tell, permit)));
+        drop(self.control.spawn(self.clone().run(token, span, tell, permit)));
         Ok(Joined::UnderWay(told))
     }
 
     /// Makes one call to its end, whoever waits for it.
-    async fn run(self, token: Arc<str>, tell: watch::Sender<Option<Outcome>>, permit: OwnedSemaphorePermit) {
+    async fn run(
+        self,
+        token: Arc<str>,
+        span: Option<CallSpan>,
+        tell: watch::Sender<Option<Outcome>>,
+        permit: OwnedSemaphorePermit,
+    ) {
         let leaving = Leaving { memory: &self.memory, token: &token };
         let begun = self.clock.now();
-        let outcome = self.call.make(&token, &self.clock).await;
+        let outcome = self.call.make(&token, span.as_ref().map(CallSpan::traceparent), &self.clock).await;
         let ended = self.clock.now();
         locked(&self.memory.breaker).ended(outcome.as_ref().err().map(|trouble| trouble.leave_alone), ended);
         let result = match &outcome {
@@ -164,7 +171,11 @@ impl Introspector {
             Ok(_) => IntrospectionResult::Inactive,
             Err(trouble) => trouble.result,
         };
-        (self.observer)(Event { result, took: Some(ended.since(begun)) });
+        let took = ended.since(begun);
+        (self.observer)(Event { result, took: Some(took) });
+        if let Some(span) = span {
+            span.introspected(&self.memory.source.name, result, self.clock.wall(), took);
+        }
         let outcome = outcome.map(Arc::new);
         if let Ok(answer) = &outcome {
             self.memory.remember(&token, answer, ended, self.clock.wall());

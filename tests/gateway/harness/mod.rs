@@ -6,6 +6,8 @@ pub mod binary;
 pub mod browser;
 pub mod certificates;
 pub mod client;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod emulated;
 pub mod forms;
 pub mod framed;

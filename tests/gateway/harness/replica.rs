@@ -113,7 +113,7 @@ impl Replica {
     pub async fn access(&self, cookie: &str) -> Result<String, String> {
         let access = async {
             let live = self.sessions.open(cookie).await?.ok_or(Reject::SessionExpired { why: "there is none" })?;
-            let live: Arc<Live> = self.sessions.fresh(live).await?;
+            let live: Arc<Live> = self.sessions.fresh(live, None).await?;
             Ok(live.session.access_token.text.clone())
         };
         access.await.map_err(|reject: Reject| reject.code().to_string())

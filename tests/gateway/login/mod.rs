@@ -10,6 +10,8 @@ mod logout;
 mod pages;
 mod replicas;
 mod stores;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

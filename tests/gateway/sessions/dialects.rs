@@ -31,7 +31,7 @@ async fn sent(authentication: Authentication) -> Asked {
     tokens.login("alice");
     let (source, clock) = (source(&tokens.url(), &tokens.revocation_url(), "web", authentication), Clock::system());
     let endpoint = TokenEndpoint::new(source, &Client::new(clock.clone()).unwrap(), &clock);
-    let granted = endpoint.ask(Grant::Refresh("refresh-alice-1")).await.unwrap();
+    let granted = endpoint.ask(Grant::Refresh("refresh-alice-1"), None).await.unwrap();
     assert_eq!(granted.refresh_token.as_deref(), Some("refresh-alice-2"), "each refresh brings a new one");
     tokens.asked().remove(0)
 }

@@ -36,7 +36,7 @@ async fn an_old_view_of_a_session_renews_nothing() {
     let old = there.sessions.open(&cookie).await.unwrap().unwrap();
     world.pass(600);
     assert_eq!(here.access(&cookie).await, access(2));
-    let live = there.sessions.fresh(old).await.unwrap();
+    let live = there.sessions.fresh(old, None).await.unwrap();
     assert_eq!(live.session.access_token.text, "access-alice-2");
     assert_eq!((world.tokens.asked().len(), world.tokens.reused()), (1, 0));
 }
