@@ -6,14 +6,15 @@ use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 
-use crate::config::{Config, Loaded, Reading};
+use crate::config::{Config, Loaded, Reading, Report};
+use crate::gateway::log_format;
 use crate::gateway::request_body::Pace;
 use crate::remote::clock::Clock;
 use crate::server::StartFault;
 use crate::server::assembly::{ServeFault, Served, telemetry};
 use crate::server::drain::{Hangups, Signals};
-use crate::server::memory;
 use crate::server::reload::Reloads;
+use crate::server::{memory, problems};
 
 /// Serves. Exit code 0 after a drain in which every request ended, 1 where something failed, 2 for a wrong file.
 pub(super) fn run(path: &Path) -> ExitCode {
@@ -26,8 +27,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
             return ExitCode::from(super::WRONG);
         }
     };
-    super::complain(&warnings.render(colour));
-    match serve(config, Reloads::new(path.to_owned(), files, colour)) {
+    match serve(config, &warnings, Reloads::new(path.to_owned(), files, colour)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(fault) => {
@@ -40,8 +40,9 @@ pub(super) fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn serve(config: Config, mut reloads: Reloads) -> Result<bool, ServeFault> {
+fn serve(config: Config, warnings: &Report, mut reloads: Reloads) -> Result<bool, ServeFault> {
     let telemetry = telemetry(&config)?;
+    problems::tell(warnings, &telemetry, log_format(&config), super::colour_on_stderr());
     warn_of_few_files(config.server.limits.connections);
     let routes = config.rules.routes.routes().len();
     let (workers, hash) = (config.server.workers, config.hash.clone());
@@ -63,17 +64,21 @@ fn serve(config: Config, mut reloads: Reloads) -> Result<bool, ServeFault> {
     Ok(gently)
 }
 
+/// What the process has open beside connections: listeners, logs, stores, runtimes, calls of issuers.
+const OTHER_FILES: usize = 100;
+
 /// Each connection takes an open file, and as many again towards upstreams: a limit below that is better told at the start.
 fn warn_of_few_files(connections: usize) {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let allowed = line.and_then(|line| line.split_whitespace().next()).and_then(|soft| soft.parse::<usize>().ok());
-    if let Some(allowed) = allowed.filter(|allowed| *allowed < connections.saturating_mul(2)) {
-        tracing::warn!(
-            allowed,
-            connections,
-            help = "raise the limit of open files (ulimit -n, LimitNOFILE), or lower `connections` in [server.limits]",
-            "fewer files may be open than connections need"
+    let needed = connections.saturating_mul(2).saturating_add(OTHER_FILES);
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < needed) {
+        let fitting = allowed.saturating_sub(OTHER_FILES) / 2;
+        let help = format!(
+            "raise the limit of open files (`ulimit -n {needed}`, `LimitNOFILE={needed}`), or lower `connections` in \
+             [server.limits] to {fitting}"
         );
+        tracing::warn!(allowed, needed, connections, help, "fewer files may be open than connections need");
     }
 }

@@ -60,7 +60,7 @@ pub use self::model::{
     Upstream, UpstreamTls,
 };
 pub use self::reference::reference;
-pub use self::report::Report;
+pub use self::report::{Line, Report};
 pub use self::schema::schema;
 
 /// A configuration that can be used.

@@ -66,6 +66,27 @@ impl Report {
         serde_json::json!({ "file": self.path, "faults": self.faults(), "problems": problems })
     }
 
+    /// Each problem in one piece: what the log tells of it where its lines are for machines.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.problems.iter().map(|problem| {
+            let place = problem.span.as_ref().map(|span| self.place(span));
+            let also = problem.also.iter().map(|(span, part)| format!("{}: {part}", self.located(&self.place(span))));
+            let also = also.collect::<Vec<_>>().join(", ");
+            Line {
+                severity: problem.severity,
+                place: place.as_ref().map_or_else(|| self.path.clone(), |place| self.located(place)),
+                text: place.map(|place| place.text),
+                what: &problem.what,
+                help: &problem.help,
+                also: Some(also).filter(|also| !also.is_empty()),
+            }
+        })
+    }
+
+    fn located(&self, place: &Place<'_>) -> String {
+        format!("{}:{}:{}", self.path, place.line, place.column)
+    }
+
     fn rendered(&self, problem: &Problem, renderer: &Renderer) -> String {
         let level = match problem.severity {
             Severity::Fault => Level::ERROR,
@@ -106,6 +127,23 @@ impl Report {
             text: self.source[line_start..].lines().next().unwrap_or_default(),
         }
     }
+}
+
+/// A problem in one piece. Secrets are masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// How bad it is.
+    pub severity: Severity,
+    /// `file:line:column`, or the file alone where it is about all of it.
+    pub place: String,
+    /// The line that stands there.
+    pub text: Option<&'a str>,
+    /// What is wrong.
+    pub what: &'a str,
+    /// What to write instead.
+    pub help: &'a str,
+    /// The other places it is about, each with a word on its part.
+    pub also: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -19,6 +19,7 @@ mod http1;
 mod http2;
 pub mod listener;
 pub mod memory;
+pub mod problems;
 mod proxy;
 pub mod reload;
 pub mod room;

@@ -5,7 +5,8 @@
 //!    to the next, so that nobody is caught in the middle of writing.
 //! 2. A good file is exchanged for the one in force, in one step; one line of the log says what that changed. What repeats
 //!    what is in force changes nothing.
-//! 3. A bad file changes nothing. It is reported as `check` does, once, and in one line of the log.
+//! 3. A bad file changes nothing. It is reported once, and in one line of the log: as `check` does where the log is text, else
+//!    by a line for each problem.
 //! 4. What cannot change while the server runs keeps its value, and a warning says so: the addresses that are listened on,
 //!    and the number of workers.
 //!
@@ -18,7 +19,9 @@ use std::time::Duration;
 
 use super::assembly::Served;
 use super::drain::Hangups;
+use super::problems;
 use crate::config::{Config, Files, Loaded, Reading, Report};
+use crate::gateway::log_format;
 use crate::telemetry::labels::ReloadResult;
 
 /// How often the files are looked at.
@@ -97,7 +100,7 @@ impl Reloads {
 
     fn adopt(&self, served: &Served, loaded: Loaded, files: &Files) -> Result<(), rustls::Error> {
         let Loaded { config, warnings } = loaded;
-        served.shared().telemetry().report(&warnings.render(self.colour));
+        self.report(served, &warnings);
         let (hash, changes) = (config.hash.clone(), config.changes_since(served.in_force().config()));
         let files = names(files.changed_since(&self.in_force));
         for option in served.adopt(config)? {
@@ -108,9 +111,13 @@ impl Reloads {
         Ok(())
     }
 
+    /// Tells the problems of a file, in the form of the log in force.
+    fn report(&self, served: &Served, report: &Report) {
+        problems::tell(report, served.shared().telemetry(), log_format(served.in_force().config()), self.colour);
+    }
+
     fn refuse(&self, served: &Served, report: &Report) {
-        let text = format!("{}{}\n", report.render(self.colour), report.verdict());
-        served.shared().telemetry().report(&text);
+        self.report(served, report);
         let (path, help) = (self.path.display(), "mend the file; it is read again when it changes, or at a SIGHUP");
         tracing::error!(file = %path, faults = report.faults(), help, "configuration not reloaded: the one before stays in force");
     }

@@ -145,14 +145,22 @@ fn plain(fields: &[(&str, Value<'_>)]) -> String {
         line.push_str(name);
         line.push('=');
         match value {
-            Value::Text(text) if is_plain(text) => line.push_str(text),
-            Value::Text(text) => quote(&mut line, text),
+            Value::Text(text) => plain_or_quoted(&mut line, text),
             Value::Number(digits) => line.push_str(digits),
             Value::Unknown => line.push('-'),
         }
     }
     line.push('\n');
     line
+}
+
+/// A value as it is, or quoted where it has anything but plain characters.
+pub(super) fn plain_or_quoted(line: &mut String, text: &str) {
+    if is_plain(text) {
+        line.push_str(text);
+    } else {
+        quote(line, text);
+    }
 }
 
 fn is_plain(text: &str) -> bool {

@@ -10,12 +10,16 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::access::plain_or_quoted;
 use super::labels::NONE;
 use super::lines::Lines;
 use super::metrics::Dropped;
@@ -93,7 +97,7 @@ impl Log {
         let _ = self.text.reload(text);
     }
 
-    /// Writes a report for people, in one piece and in turn with the lines.
+    /// Writes what is for people, in one piece and in turn with the lines.
     pub fn report(&self, text: &str) {
         self.lines.add(text.as_bytes().to_vec());
     }
@@ -123,7 +127,8 @@ pub fn start(format: Format, level: Level, dropped: Dropped) -> Result<Log, LogF
     // of two layers writes can therefore only be changed by exchanging their filters.
     let ((json, json_handle), (text, text_handle)) = (reload::Layer::new(json), reload::Layer::new(text));
     let as_json = fmt::layer().with_writer(Pipe(lines.clone())).json().flatten_event(true).with_filter(json).boxed();
-    let as_text = fmt::layer().with_writer(Pipe(lines.clone())).with_ansi(colours).with_filter(text);
+    let fields = debug_fn(field).delimited(" ");
+    let as_text = fmt::layer().with_writer(Pipe(lines.clone())).with_ansi(colours).fmt_fields(fields).with_filter(text);
     let log = Log { lines, json: json_handle, text: text_handle };
     tracing_subscriber::registry().with(as_json).with(as_text).try_init().map_err(|_| LogFault::Twice)?;
     Ok(log)
@@ -140,6 +145,20 @@ fn layers(format: Format, level: Level) -> (Targets, Targets) {
 fn events(level: Level) -> Targets {
     let level = LevelFilter::from(level);
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("bearward", level)
+}
+
+/// A field as text, in the form that it has in access lines. Texts come quoted.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    let text = format!("{value:?}");
+    match field.name() {
+        "message" => out.write_str(&text),
+        name if text.starts_with('"') && !text.contains(char::is_control) => write!(out, "{name}={text}"),
+        name => {
+            let mut shown = format!("{name}=");
+            plain_or_quoted(&mut shown, &text);
+            out.write_str(&shown)
+        }
+    }
 }
 
 /// Hands each event's text to the queue; `fmt` writes an event with one call.

@@ -43,7 +43,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Writes a report for people to standard error, where this process writes to it at all.
+    /// Writes what is for people to standard error, where this process writes to it at all.
     pub fn report(&self, text: &str) {
         if let Some(log) = &self.log
             && !text.is_empty()

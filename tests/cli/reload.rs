@@ -36,7 +36,7 @@ async fn a_hangup_takes_the_file_into_force() {
     fs::write(gateway.file(), config(&upstream, "/2", "", "[log]\nformat = \"text\"\n")).unwrap();
     gateway.send("HUP");
     let line = gateway.says("configuration reloaded");
-    assert!(line.contains("changes=routes changed: only; [log] changed files=\""), "{line}");
+    assert!(line.contains("changes=\"routes changed: only; [log] changed\" files=\""), "{line}");
     assert!(line.contains("config.toml"), "{line}");
     assert_eq!((get(&gateway, "/1").await, get(&gateway, "/2").await), (404, 200));
     gateway.signal();
@@ -58,19 +58,62 @@ async fn a_changed_file_is_taken_into_force_by_itself() {
 #[tokio::test]
 async fn a_bad_file_is_reported_as_check_does() {
     let upstream = Upstream::start().await;
-    let gateway = Binary::start(&config(&upstream, "/1", "", ""));
+    let gateway = Binary::start(&config(&upstream, "/1", "", "[log]\nformat = \"text\"\n"));
     fs::write(gateway.file(), config(&upstream, "/2", "worker = 3", "[polices.p]\n")).unwrap();
     let check = bearward(&["check", "--config", text(&gateway.file())]);
     assert_eq!(check.code, 2);
     gateway.send("HUP");
-    let line: Value = serde_json::from_str(&gateway.says("configuration not reloaded")).unwrap();
-    assert_eq!((&line["level"], &line["faults"]), (&json!("ERROR"), &json!(2)));
+    let line = gateway.says("configuration not reloaded");
+    assert!(line.contains("ERROR") && line.contains(" faults=2 help=\"mend the file; "), "{line}");
     assert_eq!(get(&gateway, "/1").await, 200);
     gateway.signal();
     let (status, written) = gateway.wait();
     assert_eq!(status.code(), Some(0), "{written}");
     assert!(written.contains(&check.err), "{written}\nmust hold\n{}", check.err);
     assert_eq!(written.matches("configuration not reloaded").count(), 1, "{written}");
+}
+
+#[tokio::test]
+async fn where_lines_are_json_each_problem_of_a_file_is_a_line() {
+    let upstream = Upstream::start().await;
+    let everybody = "trusted_proxies = [\"0.0.0.0/0\"]";
+    let gateway = Binary::start(&config(&upstream, "/1", everybody, ""));
+    let checked = || -> Value {
+        serde_json::from_str(&bearward(&["check", "--json", "--config", text(&gateway.file())]).out).unwrap()
+    };
+    let warnings = checked();
+    let twice = "[[routes]]\nname = \"only\"\npath = \"/3\"\nupstream = \"http://127.0.0.1:1\"\npolicy = \"public\"\n";
+    fs::write(gateway.file(), config(&upstream, "/2", "worker = 3", &format!("{twice}[polices.p]\n"))).unwrap();
+    let faults = checked();
+    gateway.send("HUP");
+    let line: Value = serde_json::from_str(&gateway.says("configuration not reloaded")).unwrap();
+    assert_eq!((&line["level"], &line["faults"]), (&json!("ERROR"), &json!(3)));
+    let file = gateway.file();
+    gateway.signal();
+    let (status, written) = gateway.wait();
+    assert_eq!(status.code(), Some(0), "{written}");
+
+    let lines: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (report, level, message, count) in [
+        (warnings, "WARN", "the configuration has a doubtful part", 1),
+        (faults, "ERROR", "the configuration has a fault", 3),
+    ] {
+        let told: Vec<_> = lines.iter().filter(|line| line["message"] == message).collect();
+        let problems = report["report"]["problems"].as_array().unwrap();
+        assert_eq!((told.len(), problems.len()), (count, count), "{written}");
+        for (line, problem) in told.into_iter().zip(problems) {
+            let place = |of: &Value| format!("{}:{}:{}", file.display(), of["line"], of["column"]);
+            assert_eq!((&line["level"], &line["place"]), (&json!(level), &json!(place(problem))));
+            for field in ["text", "what", "help"] {
+                assert_eq!(line[field], problem[field], "{line}");
+            }
+            let also = problem["also"]
+                .as_array()
+                .map(|also| format!("{}: {}", place(&also[0]), also[0]["part"].as_str().unwrap()));
+            assert_eq!(line["also"].as_str(), also.as_deref());
+        }
+    }
+    assert!(lines.iter().any(|line| line["also"].is_string()), "a name that is there twice has two places: {written}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::binary::Binary;
+use crate::harness::binary::{Binary, Found};
 use crate::harness::client::Client;
 use crate::harness::issuer::Issuer;
 use crate::harness::mint::Key;
@@ -101,6 +101,25 @@ fn access_line(line: &Value) {
     for id in ["request_id", "trace_id"] {
         assert_eq!(line[id].as_str().unwrap().len(), 32, "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_start_with_few_open_files_tells_how_many_are_needed() {
+    let upstream = Upstream::start().await;
+    let limited = |connections: usize| {
+        let limits = format!("[server.limits]\nconnections = {connections}\n");
+        config(&upstream, r#"{ delay = "0s" }"#) + &limits
+    };
+    let warning = |connections: usize| {
+        let (_, written) = Binary::start_where(&limited(connections), Found::Files(300)).terminate();
+        written.lines().find(|line| line.contains("fewer files may be open")).map(str::to_owned)
+    };
+    // Two for each connection, and a hundred.
+    assert_eq!(warning(100), None);
+    let line: Value = serde_json::from_str(&warning(101).unwrap()).unwrap();
+    assert_eq!((&line["level"], &line["allowed"], &line["needed"]), (&json!("WARN"), &json!(300), &json!(302)));
+    let help = line["help"].as_str().unwrap();
+    assert!(help.contains("`ulimit -n 302`, `LimitNOFILE=302`") && help.ends_with("to 100"), "{help}");
 }
 
 #[tokio::test]
