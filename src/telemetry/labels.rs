@@ -164,6 +164,11 @@ macro_rules! closed {
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
+
+            /// What the value means: its documentation.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($value_doc),+).trim_start(),)+ }
+            }
         }
     };
 }

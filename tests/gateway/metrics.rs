@@ -12,8 +12,8 @@ use bearward::policy::reject::Code;
 use bearward::remote::clock::Clock;
 use bearward::telemetry::access::{Refused, Settings};
 use bearward::telemetry::labels::{
-    By, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, IntrospectionResult, Labels,
-    RefreshResult, ReloadResult, RetryResult, SessionEvent,
+    By, CacheResult, ConnectionFault, ConnectionState, Decision, FetchResult, FetchTrigger, IntrospectionResult,
+    Labels, RefreshResult, ReloadResult, RetryResult, SessionEvent,
 };
 use bearward::telemetry::ledger::Ledger;
 use bearward::telemetry::log::Format;
@@ -130,6 +130,65 @@ fn rows(text: &str) -> Vec<String> {
     rows.collect()
 }
 
+/// A metric, a label of it, and the values that it can have, with their meaning.
+type ClosedList = (&'static str, &'static str, Vec<(&'static str, &'static str)>);
+
+/// Each label whose values are a list of their own.
+fn closed_lists() -> Vec<ClosedList> {
+    macro_rules! values {
+        ($list:ident) => {
+            $list::ALL.iter().map(|value| (value.label(), value.meaning())).collect()
+        };
+    }
+    vec![
+        ("bearward_config_reloads_total", "result", values!(ReloadResult)),
+        ("bearward_connection_errors_total", "reason", values!(ConnectionFault)),
+        ("bearward_introspections_total", "result", values!(IntrospectionResult)),
+        ("bearward_jwks_fetches_total", "result", values!(FetchResult)),
+        ("bearward_jwks_fetches_total", "trigger", values!(FetchTrigger)),
+        ("bearward_requests_total", "by", values!(By)),
+        ("bearward_session_refreshes_total", "result", values!(RefreshResult)),
+        ("bearward_sessions_total", "event", values!(SessionEvent)),
+        ("bearward_upstream_connections", "state", values!(ConnectionState)),
+        ("bearward_upstream_retries_total", "result", values!(RetryResult)),
+        ("bearward_verified_cache_total", "result", values!(CacheResult)),
+    ]
+}
+
+/// A row for each value of those lists.
+fn value_rows() -> Vec<String> {
+    let lists = closed_lists().into_iter();
+    let rows = lists.flat_map(|(metric, label, values)| {
+        let row = move |(value, meaning)| format!("| `{metric}` | `{label}` | `{value}` | {meaning} |\n");
+        values.into_iter().map(row)
+    });
+    rows.collect()
+}
+
+#[test]
+fn a_label_of_a_closed_list_has_no_other_value() {
+    let text = all();
+    let mut labels: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (metric, label, values) in closed_lists() {
+        labels.insert((metric, label));
+        let series = text.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
+        let found = series.filter_map(|line| line.split_once(&format!("{label}=\""))?.1.split('"').next());
+        let found: BTreeSet<_> = found.collect();
+        let known = |value: &&str| values.iter().any(|(known, _)| known == value);
+        assert!(!found.is_empty() && found.iter().all(known), "{metric} {label}: {found:?}");
+    }
+    // What is in no list is a name of the configuration, or a list of another page.
+    let elsewhere = ["code", "hash", "issuer", "le", "listener", "method", "name", "outcome", "route", "session"];
+    let elsewhere: BTreeSet<_> = elsewhere.into_iter().chain(["status", "upstream", "version"]).collect();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((metric, rest)) = line.split_once('{') else { continue };
+        for pair in rest.rsplit_once('}').unwrap().0.split("\",") {
+            let label = pair.split_once('=').unwrap().0;
+            assert!(elsewhere.contains(label) || labels.contains(&(metric, label)), "{label} of {metric}");
+        }
+    }
+}
+
 #[test]
 fn the_page_of_metrics_is_current() {
     let path = format!("{}/docs/metrics.md", env!("CARGO_MANIFEST_DIR"));
@@ -141,8 +200,9 @@ fn the_page_of_metrics_is_current() {
     assert_eq!(declared.difference(&shown).collect::<Vec<_>>(), [&""; 0], "`all` has no series of them");
     let end = "\n## Values of labels\n";
     let (before, rest) = page.split_once(head).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    let current = format!("{before}{head}{}{end}{after}", rows(&series).concat());
+    let (_, rest) = rest.split_once(end).unwrap();
+    let (values, _) = rest.split_once(head).unwrap();
+    let current = format!("{before}{head}{}{end}{values}{head}{}", rows(&series).concat(), value_rows().concat());
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &current).unwrap();
     }
