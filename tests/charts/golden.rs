@@ -47,10 +47,13 @@ fn the_notes_say_what_to_try_and_warn() {
     let plain = notes("smallest");
     assert!(plain.contains("Bearward stands before http://orders.shop.svc:3000."), "{plain}");
     assert!(plain.contains("port-forward service/orders-bearward 8080:80"), "{plain}");
-    assert!(!plain.contains("WARNING"), "{plain}");
+    assert!(plain.contains("\n  curl -i http://127.0.0.1:8080/\n"), "{plain}");
+    assert!(!plain.contains("WARNING") && !plain.contains("PATH"), "{plain}");
     let loud = notes("file");
     assert!(loud.contains("WARNING: a policy is in shadow mode"), "{loud}");
     assert!(loud.contains("WARNING: a route is public"), "{loud}");
+    assert!(loud.contains("\n  curl -ik https://127.0.0.1:8080/PATH\n"), "its listener speaks TLS: {loud}");
+    assert!(notes("existing").contains("\n  curl -i http://127.0.0.1:8080/PATH\n"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod refused;
 mod rules;
 mod sidecars;
 mod tools;
+mod twins;
 mod unit;
 mod valid;
 

@@ -23,6 +23,21 @@ fn bad_values_are_refused_with_what_to_do() {
         (few(&["--set=isuer=https://a/"]), "additional properties 'isuer' not allowed"),
         (few(&["--set=image.tagg=1"]), "additional properties 'tagg' not allowed"),
         (few(&["--set=metrics.serviceMonitor.enable=true"]), "additional properties 'enable' not allowed"),
+        (few(&["--set=dialect=auth-0"]), "'/dialect': value must be one of 'rfc9068'"),
+        (few(&["--set=upstream=htp://orders:3000"]), "'/upstream': 'htp://orders:3000' does not match pattern"),
+        (few(&["--set=upstream=orders:3000"]), "'/upstream': 'orders:3000' does not match pattern"),
+        (
+            few(&["--set=upstream=http://orders:3000/api"]),
+            "'/upstream': 'http://orders:3000/api' does not match pattern",
+        ),
+        (
+            few(&["--set=upstream=http://a:b@orders:3000"]),
+            "'/upstream': 'http://a:b@orders:3000' does not match pattern",
+        ),
+        (
+            few(&["--set=metrics.prometheusRule.runbooks=docs/runbooks"]),
+            "'/metrics/prometheusRule/runbooks': 'docs/runbooks' does not match pattern",
+        ),
         (few(&["--set=replicaCount=two"]), "got string, want integer"),
         (few(&["--set=ports.http=80"]), "minimum: got 80, want 1,024"),
         (vec![FEW[0]], "Not set: audience, upstream. Set `issuer`, `audience` and `upstream`; or `config`"),
@@ -36,6 +51,15 @@ fn bad_values_are_refused_with_what_to_do() {
         (few(&["--set=httpRoute.enabled=true"]), "`httpRoute.parentRefs` is empty: name the Gateway"),
     ] {
         refused(&helm, &arguments, said);
+    }
+}
+
+#[test]
+fn every_form_of_an_upstream_is_taken() {
+    let Some(helm) = Tool::find("helm") else { return };
+    for upstream in ["http://orders", "https://orders.shop.svc:3000/", "h2c://[::1]:3000", "unix:/run/orders.sock"] {
+        let set = format!("--set=upstream={upstream}");
+        helm.output(&[&["template", "orders", "charts/bearward"][..], &FEW, &[&set]].concat());
     }
 }
 

@@ -76,4 +76,15 @@ fn the_chart_carries_the_same_rules_with_the_place_of_their_pages() {
         rule["annotations"]["runbook_url"] = page.into();
     }
     assert_eq!(rendered.as_array().unwrap(), &expected);
+
+    // Who keeps the pages nowhere gets no links that lead nowhere.
+    let values = "charts/bearward/ci/production-values.yaml";
+    let nowhere =
+        ["template", "orders", "charts/bearward", "--values", values, "--set=metrics.prometheusRule.runbooks="];
+    let rendered = helm.output(&nowhere);
+    let rendered = crate::objects(&rendered);
+    for rule in &mut expected {
+        rule["annotations"].as_object_mut().unwrap().remove("runbook_url");
+    }
+    assert_eq!(&of_kind(&rendered, "PrometheusRule")[0]["spec"]["groups"][0]["rules"], &Value::from(expected));
 }

@@ -1,6 +1,6 @@
 {{- /*
-What a pod needs to run Bearward, beside an application and in front of one: the charts bearward and bearward-sidecar share
-this file. Each template takes a dict of `values` (those of the chart) and `configMap` (the name of the one that holds
+What a pod needs to run Bearward, beside an application and in front of one: the charts bearward and bearward-sidecar each
+have this file, and a test holds the two the same. Each template takes a dict of `values` (those of the chart) and `configMap` (the name of the one that holds
 bearward.toml).
 */ -}}
 
