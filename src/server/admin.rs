@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
 use super::connection::{Bounds, Site};
 use super::drain::{Phase, PhaseWatch, Phases};
@@ -61,6 +62,8 @@ impl Component {
 pub struct Admin {
     metrics: Arc<dyn Fn() -> String + Send + Sync>,
     components: Arc<dyn Fn() -> Vec<Component> + Send + Sync>,
+    /// Whose turn it is to have the metrics written.
+    turn: Arc<Mutex<()>>,
 }
 
 #[derive(Serialize)]
@@ -75,15 +78,15 @@ impl Admin {
         metrics: impl Fn() -> String + Send + Sync + 'static,
         components: impl Fn() -> Vec<Component> + Send + Sync + 'static,
     ) -> Self {
-        Self { metrics: Arc::new(metrics), components: Arc::new(components) }
+        Self { metrics: Arc::new(metrics), components: Arc::new(components), turn: Arc::default() }
     }
 
     /// Answers until it is aborted: probes are asked until the very end.
     pub(super) async fn serve(self, listener: TcpListener, phase: PhaseWatch, room: Room) {
         let own_life = Phases::new();
         let handler = move |request: Request<Incoming>, _: Peer| {
-            let answer = self.answer(request.method(), request.uri().path(), phase.now());
-            async move { answer }
+            let (admin, now) = (self.clone(), phase.now());
+            async move { admin.answer(request.method(), request.uri().path(), now).await }
         };
         let listening = room.listen();
         let site = Site { listener: 0, phase: own_life.watch(), room, telemetry: None };
@@ -95,7 +98,7 @@ impl Admin {
         Terms { connections: CONNECTIONS, bounds, entrance: Entrance::default() }
     }
 
-    fn answer(&self, method: &Method, path: &str, phase: Phase) -> Response<Body> {
+    async fn answer(&self, method: &Method, path: &str, phase: Phase) -> Response<Body> {
         let known = ["/metrics", "/livez", "/readyz"].contains(&path);
         if known && ![Method::GET, Method::HEAD].contains(method) {
             let mut response =
@@ -104,10 +107,28 @@ impl Admin {
             return response;
         }
         match path {
-            "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (self.metrics)()),
+            "/metrics" => self.metrics().await,
             "/livez" => text(StatusCode::OK, "application/json", "{\"live\":true}\n".to_owned()),
             "/readyz" => self.readiness(phase),
             _ => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "see /metrics, /livez, /readyz\n".to_owned()),
+        }
+    }
+
+    /// The metrics. Thousands of series take some time to write: that is done where nothing waits for it, neither a probe nor
+    /// a fetch of keys, and for one scraper at a time.
+    async fn metrics(&self) -> Response<Body> {
+        let (turn, metrics) = (Arc::clone(&self.turn).lock_owned().await, Arc::clone(&self.metrics));
+        let written = tokio::task::spawn_blocking(move || {
+            // Whoever leaves meanwhile gives nobody else the turn.
+            let _turn = turn;
+            metrics()
+        });
+        match written.await {
+            Ok(written) => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", written),
+            Err(_) => {
+                let sorry = "the metrics cannot be written\n".to_owned();
+                text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", sorry)
+            }
         }
     }
 

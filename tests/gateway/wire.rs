@@ -645,6 +645,11 @@ async fn of_connections_far_beyond_the_limit_no_more_than_a_few_are_open() {
 
 /// A server alone, whose handler is a function of the path.
 fn served(telemetry: &Arc<Telemetry>, handler: fn(&str) -> Response<Body>) -> Running {
+    administered(telemetry, Admin::new(String::new, Vec::new), handler)
+}
+
+/// The same with an admin listener of its own.
+fn administered(telemetry: &Arc<Telemetry>, admin: Admin, handler: fn(&str) -> Response<Body>) -> Running {
     let loopback = "127.0.0.1:0".parse().unwrap();
     let second = Duration::from_secs(1);
     let settings = Settings {
@@ -662,7 +667,6 @@ fn served(telemetry: &Arc<Telemetry>, handler: fn(&str) -> Response<Body>) -> Ru
             entrance: Entrance::default(),
         },
     };
-    let admin = Admin::new(String::new, Vec::new);
     let make = move |_| move |request: Request<Incoming>, _| async move { handler(request.uri().path()) };
     start(&settings, &Handle::current(), telemetry, admin, make).unwrap()
 }
@@ -679,6 +683,38 @@ async fn a_panic_costs_one_request() {
     assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
     assert_eq!(client.get("/").await.text(), "fine", "on the same connection");
     assert_eq!(gateway.sample("bearward_panics_total"), Some(1.0));
+}
+
+#[tokio::test]
+async fn probes_do_not_wait_for_the_metrics_which_are_written_for_one_scraper_at_a_time() {
+    let (_upstream, gateway) = world().await;
+    let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let (open, gate) = std::sync::mpsc::channel();
+    let gate = std::sync::Mutex::new(gate);
+    let metrics = move || {
+        begin.send(()).unwrap();
+        // Where another one is written meanwhile, this is locked.
+        let gate = gate.try_lock().unwrap();
+        gate.recv_timeout(Duration::from_secs(30)).unwrap();
+        "metrics".to_owned()
+    };
+    let running = administered(gateway.shared().telemetry(), Admin::new(metrics, Vec::new), |_| {
+        Response::new(Body::own(Bytes::from_static(b"fine")))
+    });
+    let address = running.admin_address();
+    let (mut first, mut second) = (Client::connect(address).await, Client::connect(address).await);
+    first.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    begun.recv().await.unwrap();
+    second.send("GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    for _ in 0..10 {
+        assert_eq!(Client::connect(address).await.get("/livez").await.status, 200);
+    }
+    assert!(begun.is_empty(), "the second scraper waits");
+    open.send(()).unwrap();
+    assert_eq!(first.answer().await.text(), "metrics");
+    begun.recv().await.unwrap();
+    open.send(()).unwrap();
+    assert_eq!(second.answer().await.text(), "metrics");
 }
 
 #[tokio::test]
