@@ -42,7 +42,6 @@ async fn a_hangup_takes_the_file_into_force() {
     gateway.signal();
     let (status, written) = gateway.wait();
     assert_eq!(status.code(), Some(0), "{written}");
-    assert_eq!(written.matches("nothing to reload").count(), 1, "{written}");
     assert!(written.contains("http.request.method=GET url.path=/2 "), "access lines too: {written}");
 }
 
@@ -62,7 +61,7 @@ async fn a_bad_file_is_reported_as_check_does() {
     fs::write(gateway.file(), config(&upstream, "/2", "worker = 3", "[polices.p]\n")).unwrap();
     let check = bearward(&["check", "--config", text(&gateway.file())]);
     assert_eq!(check.code, 2);
-    gateway.send("HUP");
+    // It sees the file by itself, and tries it once.
     let line = gateway.says("configuration not reloaded");
     assert!(line.contains("ERROR") && line.contains(" faults=2 help=\"mend the file; "), "{line}");
     assert_eq!(get(&gateway, "/1").await, 200);

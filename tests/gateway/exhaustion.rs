@@ -27,7 +27,9 @@ async fn without_files_accepting_rests_and_goes_on() {
     upstream.reply(Reply::Held(gate, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()));
     served.send("GET /held HTTP/1.1\r\nhost: a\r\n\r\n").await;
     upstream.request(1).await;
+    // It has its file before the others take them all.
     let mut admin = Client::connect(gateway.admin).await;
+    assert_eq!(admin.get("/livez").await.status, 200);
     let begun = Instant::now();
 
     let mut crowd = Vec::new();
@@ -51,8 +53,8 @@ async fn without_files_accepting_rests_and_goes_on() {
     drop(crowd);
     assert_eq!(last.get("/").await.status, 200, "who waited is served once there are files");
 
-    let took = begun.elapsed();
     let (status, written) = gateway.terminate();
+    let took = begun.elapsed();
     assert_eq!(status.code(), Some(0), "{written}");
     let told = |line: &&str| line.contains("cannot accept connections");
     let lines: Vec<Value> = written.lines().filter(told).map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -71,12 +73,14 @@ async fn lines_are_lost(found: Found<'_>, requests: usize) {
     for _ in 0..requests / 100 {
         client.send(&request).await;
         for _ in 0..100 {
-            assert_eq!(client.answer().await.status, 400);
+            let answer = client.answer().await;
+            // So many at once may be more than a busy machine has time for, which has its line as well.
+            assert!([400, 503].contains(&answer.status), "{found:?}: {}", answer.text());
         }
     }
-    let dropped = gateway.sample("bearward_access_lines_dropped_total").await;
-    assert!(dropped.is_some_and(|dropped| dropped > 0.0), "{found:?}: {dropped:?}");
-    assert_eq!(client.get("/").await.status, 200);
+    gateway.counted_where("bearward_access_lines_dropped_total", |dropped| dropped > 0.0).await;
+    let served = async { while client.get("/").await.status != 200 {} };
+    tokio::time::timeout(Duration::from_secs(30), served).await.expect("requests go on");
     let (status, written) = gateway.terminate();
     assert_eq!(status.code(), Some(0), "{found:?}: {written}");
 }

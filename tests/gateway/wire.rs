@@ -456,7 +456,7 @@ async fn a_client_that_expects_100_is_told_to_go_on_only_by_the_upstreams_need()
 #[tokio::test]
 async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
     let upstream = Upstream::start().await;
-    let server = "[server.limits]\nheader_timeout = \"200ms\"\nidle_timeout = \"30s\"";
+    let server = "[server.limits]\nheader_timeout = \"200ms\"\nidle_timeout = \"1h\"";
     let gateway = Served::start(&public(&upstream, server, ""));
     let mut client = Client::connect(gateway.address()).await;
     for (fresh, bytes) in [(true, "G"), (false, "GET / HTTP/1.1\r\nhost:")] {
@@ -467,8 +467,7 @@ async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
         let begun = Instant::now();
         client.send(bytes).await;
         assert_eq!(client.rest().await, b"", "no answer");
-        let took = begun.elapsed();
-        assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
+        assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
     }
     let series = "bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"head_timeout\"}";
     gateway.counted(series, 2.0).await;
@@ -483,19 +482,15 @@ async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_silently() {
     let upstream = Upstream::start().await;
-    let server = "[server.limits]\nheader_timeout = \"30s\"\nidle_timeout = \"200ms\"";
+    let server = "[server.limits]\nheader_timeout = \"1h\"\nidle_timeout = \"2s\"";
     let gateway = Served::start(&public(&upstream, server, ""));
     let mut client = Client::connect(gateway.address()).await;
+    let begun = Instant::now();
     assert_eq!(client.get("/").await.status, 200);
-    let begun = Instant::now();
     assert_eq!(client.rest().await, b"");
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(190) && took < Duration::from_secs(5), "{took:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
 
-    let mut http2 = Http2::connect(gateway.address()).await;
-    let begun = Instant::now();
-    http2.closed().await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    Http2::connect(gateway.address()).await.closed().await;
     let text = gateway.shared().telemetry().metrics.render();
     assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
 }
@@ -503,9 +498,9 @@ async fn an_idle_connection_is_closed_silently() {
 #[tokio::test]
 async fn a_request_under_way_is_not_idle() {
     let upstream = Upstream::start().await;
-    let server = "[server.limits]\nheader_timeout = \"50ms\"\nidle_timeout = \"50ms\"";
+    let server = "[server.limits]\nheader_timeout = \"1s\"\nidle_timeout = \"1s\"";
     // The upstream's own limit is well beyond both.
-    let gateway = Served::start(&public(&upstream, server, "timeout = \"1s\""));
+    let gateway = Served::start(&public(&upstream, server, "timeout = \"3s\""));
     upstream.reply(Reply::Stall(Vec::new()));
     let mut client = Client::connect(gateway.address()).await;
     assert_eq!(client.get("/").await.status, 504);
@@ -609,11 +604,10 @@ async fn beyond_the_limit_a_connection_is_told_so_and_closed() {
     let mut silent = Client::connect(gateway.address()).await;
     assert_eq!(silent.rest().await, b"", "no client holds a place by saying nothing");
     let mut busy = Frames::connect(gateway.address()).await;
-    let begun = Instant::now();
     let get = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
-    while let Heard::Answer(_) = busy.ask(&get).await {
-        assert!(begun.elapsed() < Duration::from_secs(20), "no client holds a place by asking on and on");
-    }
+    let asking_on = async { while let Heard::Answer(_) = busy.ask(&get).await {} };
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, asking_on).await.expect("no client holds a place by asking on and on");
     gateway.counted("bearward_connection_errors_total{listener=\"127.0.0.1:0\",reason=\"limit_reached\"}", 4.0).await;
     gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 2.0).await;
 
@@ -720,32 +714,41 @@ async fn probes_do_not_wait_for_the_metrics_which_are_written_for_one_scraper_at
 #[tokio::test]
 async fn who_has_to_pause_waits_and_nobody_else() {
     const PAUSE: Duration = Duration::from_millis(300);
+    // Longer than any client here waits.
+    const LONG_PAUSE: Duration = Duration::from_secs(3600);
     let (_upstream, gateway) = world().await;
     let running = served(gateway.shared().telemetry(), |path| {
         let mut response = Response::new(Body::own(Bytes::from_static(b"fine")));
-        if path == "/refused" {
-            response.extensions_mut().insert(Pause(PAUSE));
+        let pause = match path {
+            "/refused" => Some(PAUSE),
+            "/refused/long" => Some(LONG_PAUSE),
+            _ => None,
+        };
+        if let Some(pause) = pause {
+            response.extensions_mut().insert(Pause(pause));
         }
         response
     });
     let address = running.addresses()[0];
     let (mut client, mut other) = (Client::connect(address).await, Client::connect(address).await);
-    let begun = Instant::now();
-    client.get("/refused").await;
-    let told = begun.elapsed();
+    assert_eq!(client.get("/refused/long").await.text(), "fine", "it is told at once");
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    tokio::select! {
+        biased;
+        _ = client.answer() => panic!("it has not waited"),
+        answer = other.get("/") => assert_eq!(answer.text(), "fine"),
+    }
+    let begun = Instant::now();
+    assert_eq!(other.get("/refused").await.text(), "fine");
     assert_eq!(other.get("/").await.text(), "fine");
-    let others = begun.elapsed();
-    assert_eq!(client.answer().await.text(), "fine");
-    let next = begun.elapsed();
-    assert!(told < PAUSE && others < PAUSE && next >= PAUSE, "{told:?}, {others:?}, {next:?}");
+    assert!(begun.elapsed() >= PAUSE, "{:?}", begun.elapsed());
 
     // Others share a connection of HTTP/2: what waits there is the answer.
-    let mut http2 = Http2::connect(address).await;
-    let request = |path: &str| Request::get(format!("http://a{path}")).body(Full::<Bytes>::default()).unwrap();
+    let mut frames = Frames::connect(address).await;
+    let get = |path| [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)];
+    frames.begin(&get("/refused/long")).await;
+    assert_eq!(frames.ask(&get("/")).await, Heard::Answer(b"fine".to_vec()));
     let begun = Instant::now();
-    assert_eq!(http2.ask(request("/refused")).await.text(), "fine");
-    let told = begun.elapsed();
-    assert_eq!(http2.ask(request("/")).await.text(), "fine");
-    assert!(told >= PAUSE && begun.elapsed() < told + PAUSE, "{told:?}");
+    assert_eq!(frames.ask(&get("/refused")).await, Heard::Answer(b"fine".to_vec()));
+    assert!(begun.elapsed() >= PAUSE, "{:?}", begun.elapsed());
 }

@@ -140,9 +140,14 @@ impl Binary {
     /// Returns once that sample has this value. What is counted at a connection's end is counted a moment after its client has
     /// seen that end.
     pub async fn counted(&self, series: &str, value: f64) {
-        let sampled = async { while self.sample(series).await != Some(value) {} };
+        self.counted_where(series, |sample| sample == value).await;
+    }
+
+    /// Returns once this holds of that sample.
+    pub async fn counted_where(&self, series: &str, holds: impl Fn(f64) -> bool) {
+        let sampled = async { while !self.sample(series).await.is_some_and(&holds) {} };
         let counted = tokio::time::timeout(PATIENCE, sampled).await;
-        assert!(counted.is_ok(), "{series} is {:?}, not {value}", self.sample(series).await);
+        assert!(counted.is_ok(), "{series} is {:?}", self.sample(series).await);
     }
 
     /// Sends SIGTERM and waits for the end: how it ended, and all that it wrote.

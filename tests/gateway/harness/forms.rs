@@ -201,5 +201,8 @@ async fn respond(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
         }
         Reply::Garbage => stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").await?,
     }
-    stream.shutdown().await
+    stream.shutdown().await?;
+    // Closed over bytes that nobody has read, the socket would be reset.
+    while stream.read(&mut [0; 64]).await? > 0 {}
+    Ok(())
 }

@@ -226,6 +226,9 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
             Reply::Bytes(bytes) => drop(stream.write_all(&bytes).await),
             Reply::Close(bytes) => {
                 let _ = stream.write_all(&bytes).await;
+                // Closed over bytes that nobody has read, the socket would be reset.
+                let _ = stream.shutdown().await;
+                while more(&mut stream, &mut buffer).await {}
                 return;
             }
             Reply::Stall(bytes) => {

@@ -194,7 +194,9 @@ async fn a_file_that_is_touched_is_not_read() {
     let world = World::routed("/1").await;
     let file = world.path("bearward.toml");
     for _ in 0..20 {
-        fs::write(&file, route(&world.upstream, "/1")).unwrap();
+        // By rename: the looks before may still be under way, and must not find a file of which half is written.
+        fs::write(world.path("new"), route(&world.upstream, "/1")).unwrap();
+        fs::rename(world.path("new"), &file).unwrap();
         fs::write(world.path("another.toml"), "x").unwrap();
         world.look().await;
     }

@@ -1,7 +1,7 @@
 //! Sessions in a real Redis that all gateways share, and what its troubles come to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bearward::policy::session::Cookie;
 use bearward::remote::clock::Clock;
@@ -151,9 +151,7 @@ async fn a_store_that_is_away_logs_nobody_out_and_is_found_when_it_is_back() {
             assert_eq!(replica.access(&cookie).await, refused("store_unavailable"));
         }
         world.redis.up();
-        let back = Instant::now();
-        assert_eq!(replica.access(&cookie).await, access(1));
-        assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+        assert_eq!(replica.access(&cookie).await, access(1), "the next request finds it");
     }
 }
 

@@ -70,17 +70,18 @@ async fn a_client_may_leave_without_a_word() {
 
 #[tokio::test]
 async fn the_limits_of_time_are_those_of_a_connection_in_clear() {
-    let limits = "[server.limits]\nheader_timeout = \"300ms\"\nidle_timeout = \"200ms\"";
-    let world = World::configured("", limits).await;
+    let limits =
+        |head: &str, idle: &str| format!("[server.limits]\nheader_timeout = \"{head}\"\nidle_timeout = \"{idle}\"");
+    // Of the two limits only one can be passed while a client waits.
+    let world = World::configured("", &limits("1h", "2s")).await;
     let mut idle = world.client(&world.tls()).await;
     let begun = Instant::now();
     assert_eq!(idle.get("/").await.status, 200);
     assert_eq!(idle.rest().await, b"");
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
-
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
     world.tls().alpn(&["h2"]).connector().http2(world.gateway.address(), HOST).await.closed().await;
 
+    let world = World::configured("", &limits("2s", "1h")).await;
     let mut slow = world.client(&world.tls()).await;
     slow.send("GET / HTTP/1.1\r\n").await;
     assert_eq!(slow.rest().await, b"");
@@ -102,7 +103,7 @@ async fn a_drain_ends_connections_gently() {
     assert_eq!(http2.ask(request).await.status, 200);
     let mut silent = Client::connect(world.gateway.address()).await;
 
-    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
+    let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(3600) };
     let clients = async {
         assert_eq!(idle.rest().await, b"", "an idle connection ends");
         assert_eq!(silent.rest().await, b"", "so does one on which no handshake has begun");
@@ -133,7 +134,7 @@ async fn a_handshake_that_a_drain_finds_under_way_ends_in_an_answer() {
         socket.write_all(&word).await.unwrap();
         world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 1.0).await;
 
-        let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(20) };
+        let drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(3600) };
         let answered = async {
             while TcpStream::connect(address).await.is_ok() {}
             // The gateway closes now; this ends as one side does.

@@ -91,7 +91,7 @@ async fn a_hello_in_many_pieces_is_read() {
 
 #[tokio::test]
 async fn a_handshake_has_the_time_of_a_head_and_keeps_nobody_waiting() {
-    let world = World::configured("", "[server.limits]\nheader_timeout = \"1s\"").await;
+    let world = World::configured("", "[server.limits]\nheader_timeout = \"3s\"").await;
     let begun = Instant::now();
     let record = record(&hello(&world));
     let mut slow = Vec::new();
@@ -104,8 +104,7 @@ async fn a_handshake_has_the_time_of_a_head_and_keeps_nobody_waiting() {
     for mut client in slow {
         assert_eq!(client.rest().await, b"");
     }
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(990) && took < Duration::from_secs(20), "{took:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
     world.failed("tls_timeout", 40.0).await;
     world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
 }

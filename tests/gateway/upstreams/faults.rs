@@ -120,15 +120,14 @@ async fn an_answer_of_http2_cut_at_any_byte_is_never_taken_for_another() {
 #[tokio::test]
 async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_there() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"200ms\"");
+    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
     upstream.reply(Reply::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()));
     let mut client = Client::connect(gateway.address()).await;
     let begun = Instant::now();
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.rest().await, b"half");
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(10), "{took:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
     gateway.counted(&errors("upstream_timeout"), 1.0).await;
     upstream.closed(1).await;
 
@@ -140,7 +139,7 @@ async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_the
         let mut client = Client::connect(gateway.address()).await;
         client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!(client.head().await.status, 200);
-        let rest = tokio::time::timeout(Duration::from_millis(600), client.rest()).await;
+        let rest = tokio::time::timeout(Duration::from_secs(3), client.rest()).await;
         assert!(rest.is_err(), "an answer without a length may be silent: {silent}");
     }
     assert_eq!(gateway.sample(&errors("upstream_timeout")), Some(1.0));
@@ -149,7 +148,7 @@ async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_the
 #[tokio::test]
 async fn an_upstream_that_stalls_an_early_answer_and_takes_no_more_of_the_request_is_given_up() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"300ms\"");
+    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
     upstream.reply(Reply::Deaf(b"HTTP/1.1 413 Too Large\r\ncontent-length: 50\r\n\r\nhalf".to_vec()));
     let (mut client, mut sending) = tokio::io::split(TcpStream::connect(gateway.address()).await.unwrap());
     let uploading = tokio::spawn(async move {
@@ -168,10 +167,10 @@ async fn an_upstream_that_stalls_an_early_answer_and_takes_no_more_of_the_reques
 #[tokio::test]
 async fn an_answer_may_be_slow_as_long_as_it_goes_on() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"1s\"");
+    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
     let pieces = std::iter::once("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n")
         .chain("slowly, slowly".split("").filter(|piece| !piece.is_empty()));
-    upstream.reply(Reply::Drip(pieces.map(|piece| piece.as_bytes().to_vec()).collect(), Duration::from_millis(100)));
+    upstream.reply(Reply::Drip(pieces.map(|piece| piece.as_bytes().to_vec()).collect(), Duration::from_millis(200)));
     let mut client = Client::connect(gateway.address()).await;
     assert_eq!(client.get("/").await.text(), "slowly, slowly");
 }
@@ -179,14 +178,14 @@ async fn an_answer_may_be_slow_as_long_as_it_goes_on() {
 #[tokio::test]
 async fn a_client_that_takes_its_time_is_no_stall_of_the_upstream() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"200ms\"");
+    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
     let length = 32 << 20;
     upstream.reply(Reply::Flood(length));
     let mut client = Client::connect(gateway.address()).await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(client.head().await.status, 200);
-    // Three times as long as the upstream may be silent.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // Longer than the upstream may be silent.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(client.bytes(length).await.len(), length);
 }
 
