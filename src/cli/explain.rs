@@ -3,7 +3,9 @@
 //! It walks the very functions and lists of rules that `run` walks, and goes on after the first refusal, so that one look
 //! shows everything that stands in the way. What a token says before its signature was checked is told as `unverified`.
 //! Keys are taken from files unless `--online` asks the issuer. The token comes from a file and is never printed; nor are
-//! those of the session that a cookie opens, which is read where it is stored and left as it is.
+//! those of the session that a cookie opens, which is read where it is stored and left as it is. What stands around a token in
+//! its file (`Bearer`, quotation marks, the issuer's whole answer) is taken off, and told with its cure: who asks why a token
+//! is refused means the token.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, PROXY_A
 use http::{HeaderMap, Method, Request, Uri};
 
 use self::telling::{Explanation, Standing, Steps};
+use super::token_text::{self, Fault, Found};
 use super::{ExplainArguments, asking};
 use crate::config::Config;
 use crate::gateway;
@@ -43,12 +46,13 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
             return ExitCode::from(super::WRONG);
         }
     };
-    let explained = request(arguments).and_then(|request| {
+    let explained = request(arguments).and_then(|(request, around)| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| format!("cannot start a runtime: {error}"))?;
-        runtime.block_on(explain(&config, &request, arguments.online))
+        let explained = runtime.block_on(explain(&config, &request, arguments.online));
+        explained.map(|explanation| explanation.with(around))
     });
     match explained {
         Err(wrong) => {
@@ -63,8 +67,8 @@ pub(super) fn run(arguments: &ExplainArguments) -> ExitCode {
     }
 }
 
-/// The request that is asked about, as a client would send it over HTTP/1.1.
-fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
+/// The request that is asked about, as a client would send it over HTTP/1.1, and what stood around its token in the file.
+fn request(arguments: &ExplainArguments) -> Result<(Request<()>, Vec<Fault>), String> {
     let method = Method::from_bytes(arguments.method.as_bytes()).map_err(|_| "--method is no HTTP method")?;
     let url: Uri = arguments.url.parse().map_err(|error| format!("--url is no URL: {error}"))?;
     let authority = url.authority().filter(|_| url.scheme().is_some());
@@ -78,10 +82,10 @@ fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
     for header in &arguments.headers {
         add_header(headers, header)?;
     }
+    let mut around = Vec::new();
     if let Some(file) = &arguments.token_file {
-        let token = super::read_token(Some(file))?;
-        // The line break at the end is an editor's.
-        let token = token.trim_end_matches(['\r', '\n']);
+        let Found { token, faults } = token_text::unwrap(&super::read_token(Some(file))?);
+        around = faults;
         let mut value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| "the token file holds bytes that no header can hold")?;
         value.set_sensitive(true);
@@ -94,7 +98,7 @@ fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
         value.set_sensitive(true);
         headers.append(COOKIE, value);
     }
-    Ok(request)
+    Ok((request, around))
 }
 
 fn add_header(headers: &mut HeaderMap, header: &str) -> Result<(), String> {
@@ -155,7 +159,7 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
         Err(reject) => Ok(told.ending(Step::Credential, reject)),
         Ok(Credential::None(absence)) => {
             let saw = || "none, and anonymous callers are let in".to_owned();
-            told.steps.judged(Step::Credential, policies.admit(absence), Standing::Told, saw);
+            told.steps.judged(Step::Credential, policies.admit(absence, route.login.as_deref()), Standing::Told, saw);
             Ok(told)
         }
         Ok(Credential::Session(cookie)) => {
@@ -238,7 +242,7 @@ impl Explanation {
         let now = NumericDate::from(Clock::system().wall());
         let case = AnswerCase { answer: &answer, issuer, now };
         for rule in BY_ANSWER {
-            let saw = || saw_in_claims(rule.step, answer.claims(), issuer);
+            let saw = || saw_in_answer(rule.step, answer.claims(), issuer);
             self.steps.judged(rule.step, (rule.judge)(&case), Standing::Told, saw);
         }
         if answer.is_active() {
@@ -339,7 +343,21 @@ fn saw(step: Step, contents: &Contents, issuer: &Issuer) -> String {
     saw_in_claims(step, &contents.claims, issuer)
 }
 
-/// The same, of what needs no header: an issuer's answer about a token has none.
+/// The same, of what an issuer answered about it.
+fn saw_in_answer(step: Step, claims: &Claims, issuer: &Issuer) -> String {
+    match step {
+        Step::Introspection => "active".to_owned(),
+        Step::Issuer => claims.issuer().map_or_else(
+            |_| format!("{}, which was asked; its answer names no other", issuer.name),
+            |iss| format!("{}, by its name {}", issuer.name, Quoted::from(iss)),
+        ),
+        Step::Kind => "nothing marks it as another kind than an access token".to_owned(),
+        Step::Time if !claims.has("exp") => "the answer says no end; `active` speaks of the time too".to_owned(),
+        _ => saw_in_claims(step, claims, issuer),
+    }
+}
+
+/// The same, of what needs no header.
 fn saw_in_claims(step: Step, claims: &Claims, issuer: &Issuer) -> String {
     let quoted = |text: Option<&str>| text.map_or_else(|| "none".to_owned(), |text| Quoted::from(text).to_string());
     let listed = |values: Vec<&str>| {
@@ -349,8 +367,6 @@ fn saw_in_claims(step: Step, claims: &Claims, issuer: &Issuer) -> String {
         values.into_iter().map(|value| Quoted::from(value).to_string()).collect::<Vec<_>>().join(", ")
     };
     match step {
-        Step::Introspection => "active".to_owned(),
-        Step::Kind => "nothing marks it as another kind than an access token".to_owned(),
         Step::Time => claims.expiry().map_or_else(|_| String::new(), |exp| format!("expires {exp}")),
         Step::Proof => "bound to no key".to_owned(),
         Step::Claims => "every claim that is read has its type".to_owned(),
@@ -365,6 +381,8 @@ fn saw_in_claims(step: Step, claims: &Claims, issuer: &Issuer) -> String {
         | Step::Shape
         | Step::Extensions
         | Step::Issuer
+        | Step::Kind
+        | Step::Introspection
         | Step::Algorithm
         | Step::Key
         | Step::Signature

@@ -24,7 +24,6 @@ use crate::remote::clock::Clock;
 mod facts;
 mod signature;
 mod telling;
-mod text;
 mod unread;
 
 /// What `inspect` is asked.

@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod manual;
 pub mod run;
 pub mod schema;
+mod token_text;
 
 /// Lets a request through to your API only with a proven access token, and says why when it does not.
 #[derive(Debug, Parser)]

@@ -32,7 +32,7 @@ use crate::config;
 use crate::policy::cookies::{self, Found};
 use crate::policy::issuer::IssuerId;
 use crate::policy::login::Attempts;
-use crate::policy::reject::Reject;
+use crate::policy::reject::{Reject, Wanted};
 use crate::policy::seal::KeyRing;
 use crate::policy::site::{Site, SiteId};
 use crate::remote::discovery::Fault;
@@ -184,7 +184,10 @@ impl Visit<'_> {
 /// `credential_missing`, and `session_expired` where it is not clear which session that is.
 pub fn session_cookie<'h>(headers: &'h HeaderMap, site: &Site) -> Result<&'h str, Reject> {
     match cookies::find(headers, &site.cookie) {
-        Found::Nothing => Err(Reject::CredentialMissing { found: "there is no session cookie" }),
+        Found::Nothing => {
+            let wanted = Wanted::Login(site.login_path());
+            Err(Reject::CredentialMissing { found: "there is no session cookie", wanted })
+        }
         Found::Unclear => Err(Reject::SessionExpired { why: "its cookie stands there twice, or is no text" }),
         Found::One(value) => Ok(value),
     }

@@ -52,11 +52,11 @@ pub(super) fn page(reject: &Reject, site: &Site, request_id: &RequestId) -> Resp
     let text = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\
-         <body><h1>{title}</h1><p>{detail}</p>{said}<p><a href=\"{path}/login\">Log in again</a></p>\
+         <body><h1>{title}</h1><p>{detail}</p>{said}<p><a href=\"{login}\">Log in again</a></p>\
          <p><small>{code} &middot; {id}</small></p></body></html>\n",
         title = escaped(facts.title),
         detail = escaped(facts.detail),
-        path = escaped(&site.path),
+        login = escaped(&site.login_path()),
         code = facts.name,
         id = escaped(request_id.as_str()),
     );
@@ -86,7 +86,7 @@ pub fn is_cured_by_login(code: Code) -> bool {
 pub fn login_address(site: &Site, asked: &Uri) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", asked.path_and_query().map_or("/", |target| target.as_str()));
-    format!("{}/login?{}", site.path, query.finish())
+    format!("{}?{}", site.login_path(), query.finish())
 }
 
 /// The answer that sends a navigation there.

@@ -71,7 +71,7 @@ fn problem(reject: &Reject, facts: &Facts, asked: Asked, request_id: &RequestId)
         r#type: format!("urn:bearward:code:{}", facts.name),
         title: facts.title,
         status: facts.status,
-        detail: facts.detail,
+        detail: &reject.detail(),
         code: facts.name,
         request_id: request_id.as_str(),
     };

@@ -2,7 +2,8 @@
 //!
 //! 1. Two `Authorization` fields are refused, equal or not: the upstream might read the other one.
 //! 2. One of another scheme is as none: it is no credential of ours.
-//! 3. `Bearer`, in any case, needs one token of the alphabet `b64token`.
+//! 3. `Bearer`, in any case, needs one token of the alphabet `b64token`; between them stand spaces, one or more (RFC 9110
+//!    section 11.4, RFC 6750 section 2.1).
 //! 4. A token in the query is no credential; beside a header it makes two, which is refused.
 //!
 //! 5. Where the route takes a session and there is no `Authorization` at all, its cookie is the credential. One that stands

@@ -99,7 +99,8 @@ pub(super) fn active(answer: &Answer, issuer: &Issuer) -> Result<(), Reject> {
 pub(super) fn issued(answer: &Answer, issuer: &Issuer) -> Result<(), Reject> {
     match answer.0.string("iss")? {
         Some(iss) if !issuer.is_called(iss) => {
-            Err(Reject::IssuerUnknown { iss: Quoted::from(iss), trusted: issuer.spellings.clone() })
+            let (iss, source) = (Quoted::from(iss), answer.0.source());
+            Err(Reject::IssuerUnknown { iss, source, trusted: issuer.spellings.clone() })
         }
         Some(_) | None => Ok(()),
     }
@@ -107,9 +108,9 @@ pub(super) fn issued(answer: &Answer, issuer: &Issuer) -> Result<(), Reject> {
 
 /// Rule 3.
 pub(super) fn kind(answer: &Answer, issuer: &Issuer) -> Result<(), Reject> {
-    let refused = |(kind, evidence)| Err(Reject::WrongKind { kind, evidence, dialect: issuer.recognition.name() });
+    let (dialect, source) = (issuer.recognition.name(), answer.0.source());
     match other_kind(&answer.0, issuer) {
-        Some(found) => refused(found),
+        Some((kind, evidence)) => Err(Reject::WrongKind { kind, evidence, dialect, source }),
         None => Ok(()),
     }
 }

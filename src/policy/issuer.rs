@@ -158,7 +158,12 @@ impl Issuer {
         if self.accept_id_tokens && found.could_be_id_token() {
             return Ok(TokenKind::Id);
         }
-        Err(Reject::WrongKind { kind: found.kind, evidence: found.evidence, dialect: self.recognition.name() })
+        Err(Reject::WrongKind {
+            kind: found.kind,
+            evidence: found.evidence,
+            dialect: self.recognition.name(),
+            source: contents.claims.source(),
+        })
     }
 
     /// Refuses an algorithm that this issuer does not sign with (RFC 8725 section 3.1).
@@ -182,19 +187,19 @@ impl Issuer {
     ///
     /// `claims_malformed`, `token_expired` or `token_not_yet_valid`.
     pub fn time(&self, claims: &Claims, now: NumericDate) -> Result<(), Reject> {
-        let leeway = self.leeway;
-        let exp = match claims.source() {
+        let (leeway, source) = (self.leeway, claims.source());
+        let exp = match source {
             Source::Token => Some(claims.expiry()?),
             // RFC 7662 section 2.2: `exp` is optional, and `active` speaks of the time too.
             Source::Introspection | Source::Granted => claims.date("exp")?,
         };
         let starts = [("nbf", claims.date("nbf")?), ("iat", claims.date("iat")?)];
         if let Some(exp) = exp.filter(|exp| now >= exp.plus(leeway)) {
-            return Err(Reject::TokenExpired { exp, now, leeway });
+            return Err(Reject::TokenExpired { exp, source, now, leeway });
         }
         for (claim, date) in starts {
             if let Some(at) = date.filter(|at| *at > now.plus(leeway)) {
-                return Err(Reject::TokenNotYetValid { claim, at, now, leeway });
+                return Err(Reject::TokenNotYetValid { claim, at, source, now, leeway });
             }
         }
         Ok(())

@@ -91,6 +91,7 @@ impl Rules {
         let trusted = || policies.issuers().iter().filter_map(|id| Some((*id, self.issuers.get(id.0)?)));
         trusted().find(|(_, issuer)| issuer.is_called(iss)).ok_or_else(|| Reject::IssuerUnknown {
             iss: Quoted::from(iss),
+            source: claims.source(),
             trusted: trusted().flat_map(|(_, issuer)| issuer.spellings.clone()).collect(),
         })
     }

@@ -313,7 +313,9 @@ impl Route {
 
     fn judge<'r>(&self, policies: &Policies, presented: Presented<'r>) -> Result<Grounds<'r>, Reject> {
         let principal = match presented {
-            Presented::Nothing(absence) => return policies.admit(absence).map(|()| Grounds::Anonymous),
+            Presented::Nothing(absence) => {
+                return policies.admit(absence, self.login.as_deref()).map(|()| Grounds::Anonymous);
+            }
             Presented::Caller(principal) => principal,
         };
         let (claims, issuer) = (principal.claims(), principal.issuer());

@@ -14,7 +14,7 @@ use super::credential::Absence;
 use super::decision::Refused;
 use super::issuer::IssuerId;
 use super::permit::{Mode, Policy};
-use super::reject::Reject;
+use super::reject::{Reject, Wanted};
 
 /// The policies of a route. Without any, nobody passes.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +62,7 @@ impl Policies {
         self.shadow
     }
 
-    /// Judges a request without a credential that counts.
+    /// Judges a request without a credential that counts, to a route where a browser may log in at the path `login`.
     ///
     /// Anonymous is only who sent none at all: of another scheme, or in the query, it is a bad one, since whoever sent it
     /// does not mean to be anonymous, and the upstream might take it for checked.
@@ -70,9 +70,13 @@ impl Policies {
     /// # Errors
     ///
     /// `credential_missing`.
-    pub fn admit(&self, absence: Absence) -> Result<(), Reject> {
+    pub fn admit(&self, absence: Absence, login: Option<&str>) -> Result<(), Reject> {
         let anonymous = self.anonymous && absence == Absence::Entire;
-        if anonymous { Ok(()) } else { Err(Reject::CredentialMissing { found: absence.about() }) }
+        if anonymous {
+            return Ok(());
+        }
+        let wanted = login.map_or(Wanted::Token, |path| Wanted::TokenOrLogin(path.to_owned()));
+        Err(Reject::CredentialMissing { found: absence.about(), wanted })
     }
 
     /// What the verdicts of single policies, in their order, come to; no more of them are asked for than is needed.
@@ -100,7 +104,9 @@ mod tests {
 
     #[test]
     fn the_refusal_that_came_furthest_is_told() {
-        let refused = |step, found: &'static str| Err(Refused { step, reject: Reject::CredentialMissing { found } });
+        let refused = |step, found: &'static str| {
+            Err(Refused { step, reject: Reject::CredentialMissing { found, wanted: Wanted::Token } })
+        };
         for (verdicts, expected) in [
             (vec![Ok(())], Ok(())),
             (vec![refused(Step::Claims, "a"), Ok(())], Ok(())),
@@ -109,7 +115,7 @@ mod tests {
             (vec![refused(Step::Scopes, "a"), refused(Step::Audience, "b")], Err("a")),
             (vec![refused(Step::Scopes, "a"), refused(Step::Scopes, "b"), refused(Step::Client, "c")], Err("a")),
         ] {
-            let expected = expected.map_err(|found| Reject::CredentialMissing { found });
+            let expected = expected.map_err(|found| Reject::CredentialMissing { found, wanted: Wanted::Token });
             assert_eq!(Policies::settle(verdicts.into_iter()), expected);
         }
     }
@@ -127,7 +133,7 @@ mod tests {
     #[test]
     fn without_a_policy_nobody_passes() {
         let none = Policies::default();
-        assert!(none.admit(Absence::Entire).is_err() && none.issuers().is_empty() && !none.is_shadow());
+        assert!(none.admit(Absence::Entire, None).is_err() && none.issuers().is_empty() && !none.is_shadow());
         assert!(Policies::settle(std::iter::empty()).is_err());
     }
 }

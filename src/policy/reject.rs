@@ -4,16 +4,18 @@
 //! public text stand once, in one [table](code). [`Reject`] is one refusal with the values that led to it: the caller
 //! is told the code's public text, the operator also the [`cause`](Reject::cause) and the [`help`](Reject::help).
 //!
-//! A refusal never holds a token. What it quotes of one is named `unverified`, cut to a bounded length and escaped.
+//! A refusal never holds a token. What it quotes is cut to a bounded length and escaped; what a token alone says is named
+//! `unverified`, and what its issuer answered about it is not.
 
 mod code;
 mod step;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use self::code::{Challenge, Code, Facts};
 pub use self::step::Step;
-use super::claims::NumericDate;
+use super::claims::{NumericDate, Source};
 use super::kind::{Evidence, TokenKind};
 
 /// A text from outside, cut and escaped so that a log line or a terminal can hold it.
@@ -75,8 +77,10 @@ pub enum Reject {
     },
     /// See [`Code::CredentialMissing`].
     CredentialMissing {
-        /// What was sent instead of a Bearer token.
+        /// What was sent instead.
         found: &'static str,
+        /// What is a credential here.
+        wanted: Wanted,
     },
     /// See [`Code::CredentialMalformed`].
     CredentialMalformed {
@@ -107,8 +111,10 @@ pub enum Reject {
     },
     /// See [`Code::IssuerUnknown`].
     IssuerUnknown {
-        /// The token's `iss`, unverified.
+        /// The token's `iss`.
         iss: Quoted,
+        /// Who says so.
+        source: Source,
         /// The exact issuers that this route's policies trust.
         trusted: Vec<String>,
     },
@@ -159,11 +165,15 @@ pub enum Reject {
         evidence: Evidence,
         /// The name of the issuer's dialect, which was asked.
         dialect: &'static str,
+        /// Whose words the evidence is.
+        source: Source,
     },
     /// See [`Code::TokenExpired`].
     TokenExpired {
         /// The token's `exp`.
         exp: NumericDate,
+        /// Who says so.
+        source: Source,
         /// The time it was judged at.
         now: NumericDate,
         /// The issuer's leeway in seconds.
@@ -175,6 +185,8 @@ pub enum Reject {
         claim: &'static str,
         /// That claim's value.
         at: NumericDate,
+        /// Who says so.
+        source: Source,
         /// The time it was judged at.
         now: NumericDate,
         /// The issuer's leeway in seconds.
@@ -345,6 +357,17 @@ pub enum HeadLimit {
     Fields(usize),
 }
 
+/// What is a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// An access token.
+    Token,
+    /// That, or the cookie of a session, for which a browser logs in at this path.
+    TokenOrLogin(String),
+    /// The cookie alone.
+    Login(String),
+}
+
 impl Reject {
     /// The code, from which status, challenge and public text come.
     pub fn code(&self) -> Code {
@@ -412,7 +435,14 @@ impl Reject {
             Self::RequestTimeout => "the body came more slowly than the gateway waits".to_owned(),
             Self::RouteUnknown => "no route has this host and path".to_owned(),
             Self::MethodNotAllowed { allow } => format!("the routes of exactly this host and path take {allow}"),
-            Self::CredentialMissing { found } => format!("{found}, where an access token is needed"),
+            Self::CredentialMissing { found, wanted } => {
+                let wanted = match wanted {
+                    Wanted::Token => "an access token",
+                    Wanted::TokenOrLogin(_) => "a session's cookie or an access token",
+                    Wanted::Login(_) => "a session's cookie",
+                };
+                format!("{found}, where {wanted} is needed")
+            }
             Self::CredentialMalformed { what } => format!("the Authorization header {what}"),
             Self::CredentialAmbiguous { what } => (*what).to_owned(),
             Self::TokenMalformed { what } => format!("the token {what}"),
@@ -420,8 +450,8 @@ impl Reject {
                 format!("the token has {length} bytes, more than `token_bytes` ({limit})")
             }
             Self::ExtensionRefused { member } => format!("the token's header has `{member}`, which is not supported"),
-            Self::IssuerUnknown { iss, trusted } => {
-                format!("the token's iss (unverified) is {iss}; trusted here: {}", listed(trusted))
+            Self::IssuerUnknown { iss, source, trusted } => {
+                format!("the token's iss{} is {iss}; trusted here: {}", note(*source), listed(trusted))
             }
             Self::AlgorithmRefused { alg, allowed } => match alg {
                 Some(alg) => format!("the token's alg (unverified) is {alg}; the issuer's: {}", allowed.join(", ")),
@@ -445,14 +475,14 @@ impl Reject {
                 format!("the signature does not verify with the key of issuer {issuer} that the token names")
             }
             Self::ClaimsMalformed { claim, problem } => format!("the claim `{claim}` {problem}"),
-            Self::WrongKind { kind, evidence, dialect } => {
-                format!("{kind}, by the dialect {dialect}: {evidence} (unverified)")
+            Self::WrongKind { kind, evidence, dialect, source } => {
+                format!("{kind}, by the dialect {dialect}: {evidence}{}", note(*source))
             }
-            Self::TokenExpired { exp, now, leeway } => {
-                format!("exp (unverified) is {exp}, now is {now}, leeway {leeway} s")
+            Self::TokenExpired { exp, source, now, leeway } => {
+                format!("exp{} is {exp}, now is {now}, leeway {leeway} s", note(*source))
             }
-            Self::TokenNotYetValid { claim, at, now, leeway } => {
-                format!("{claim} (unverified) is {at}, now is {now}, leeway {leeway} s")
+            Self::TokenNotYetValid { claim, at, source, now, leeway } => {
+                format!("{claim}{} is {at}, now is {now}, leeway {leeway} s", note(*source))
             }
             Self::TokenInactive { issuer } => format!("issuer {issuer} does not say of the token that it is active"),
             Self::AudienceWrong { found, wanted, known_client } => {
@@ -520,8 +550,17 @@ impl Reject {
             Self::RequestTimeout => "the client or its network is slow; a body must bring at least 1 KiB/s over 30 s",
             Self::RouteUnknown => "add a route for this host and path; a route with `hosts` takes only those hosts",
             Self::MethodNotAllowed { .. } => "add the method to `methods` of that route; GET does not imply HEAD",
-            Self::CredentialMissing { .. } => "let the client send `Authorization: Bearer` with an access token",
-            Self::CredentialMalformed { .. } => "let the client send `Bearer`, one space and the token, nothing else",
+            Self::CredentialMissing { wanted: Wanted::Token, .. } => {
+                "let the client send `Authorization: Bearer` with an access token"
+            }
+            Self::CredentialMissing { wanted: Wanted::TokenOrLogin(_), .. } => {
+                "let the browser log in and send the session's cookie, or the client `Authorization: Bearer` with an access \
+                 token"
+            }
+            Self::CredentialMissing { wanted: Wanted::Login(_), .. } => {
+                "nothing, if this is not seen often: a page asks whether its user is logged in"
+            }
+            Self::CredentialMalformed { .. } => "let the client send `Bearer`, a space and the token, nothing else",
             Self::CredentialAmbiguous { .. } => {
                 "let the client send one Authorization header and no token in the query"
             }
@@ -625,6 +664,17 @@ impl Reject {
         }
     }
 
+    /// What the caller may know and can do: the code's public text; where a login is what helps, where that is.
+    pub fn detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::CredentialMissing { wanted: Wanted::TokenOrLogin(path), .. } => {
+                format!("Log in at {path}, or send an access token as `Authorization: Bearer`.").into()
+            }
+            Self::CredentialMissing { wanted: Wanted::Login(path), .. } => format!("Log in at {path}.").into(),
+            _ => self.code().facts().detail.into(),
+        }
+    }
+
     /// Seconds for `Retry-After` (RFC 9110 section 10.2.3), where waiting may help.
     pub fn retry_after(&self) -> Option<u64> {
         if let Self::KeysUnavailable { retry_after, .. } | Self::IntrospectionUnavailable { retry_after, .. } = self {
@@ -648,6 +698,14 @@ impl Reject {
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code(), self.cause())
+    }
+}
+
+/// What stands behind a quoted word, where that is nobody: these refusals come before the signature is checked.
+fn note(source: Source) -> &'static str {
+    match source {
+        Source::Token => " (unverified)",
+        Source::Introspection | Source::Granted => "",
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Route {
     pub cross_origin: CrossOrigin,
     /// Whose session cookies are a credential here, beside Bearer tokens.
     pub session: Option<SiteId>,
+    /// The path where a browser logs in to get such a cookie.
+    pub login: Option<String>,
     /// The largest body in bytes; none: no limit.
     pub body_bytes: Option<u64>,
 }
@@ -265,6 +267,7 @@ mod tests {
             keeps_encoded_slash: false,
             cross_origin: CrossOrigin::default(),
             session: None,
+            login: None,
             body_bytes: None,
         }
     }

@@ -50,6 +50,11 @@ impl Site {
         format!("{}-login", self.cookie)
     }
 
+    /// The path where a browser logs in.
+    pub fn login_path(&self) -> String {
+        format!("{}/login", self.path)
+    }
+
     /// The address to which the issuer sends browsers back (RFC 6749 section 3.1.2).
     pub fn redirect_uri(&self) -> String {
         format!("{}{}/callback", self.origin, self.path)

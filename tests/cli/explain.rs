@@ -447,6 +447,37 @@ fn a_token_comes_from_a_file_or_from_standard_input_only() {
     }
 }
 
+/// What stands around a token in its file is taken off and told; what stands within it is the token's own fault.
+#[test]
+fn what_stands_around_a_token_in_its_file_is_taken_off_and_told() {
+    let case = Case::new("http://127.0.0.1:3000");
+    let token = case.token(&json!({}), &json!({}));
+    for (text, told) in [
+        (format!("Bearer {token}"), "`Bearer ` stands in front"),
+        (format!("Authorization: Bearer {token}"), "the header's name stands in front"),
+        (format!("\"{token}\""), "quotation marks stand around it"),
+        (
+            json!({ "access_token": token, "token_type": "Bearer", "expires_in": 60 }).to_string(),
+            "it is the issuer's whole answer in JSON; `access_token` of it is looked at",
+        ),
+    ] {
+        let done = case.explain(&text, &[]);
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{told}: {done:?}");
+        assert!(
+            done.out.contains(&format!("\n  note     token file           {told}; it is taken off here\n")),
+            "{done:?}"
+        );
+        assert!(done.out.contains("\n                                cure: "), "{}", done.out);
+        let notes = case.explain(&text, &["--json"]).json()["text"].clone();
+        assert_eq!(notes[0]["what"], told);
+        assert!(!notes.to_string().contains(&token), "{notes}");
+    }
+    let (head, tail) = token.split_at(60);
+    let done = case.explain(&format!("{head} {tail}"), &[]);
+    assert!(done.code == 1 && done.out.contains("\nrefused: 400 credential_malformed\n"), "{}", done.out);
+    assert_eq!(case.explain(&token, &["--json"]).json()["text"], json!([]));
+}
+
 /// One token, one answer: `explain` tells first what the gateway answers, with the same configuration.
 #[tokio::test]
 async fn the_gateway_answers_what_explain_tells() {

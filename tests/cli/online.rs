@@ -10,6 +10,7 @@ use crate::harness::forms::Reply;
 use crate::harness::introspection::Introspection;
 use crate::harness::issuer::{Answer, Document, Issuer};
 use crate::harness::mint::{Key, jwk_set};
+use crate::harness::world::merged;
 use crate::{Done, Files, bearward, text};
 
 /// A configuration with these lines about its one issuer, which is served by this runtime.
@@ -209,5 +210,56 @@ async fn explain_asks_the_issuer_for_its_keys() {
         let done = tokio::task::spawn_blocking(explain).await.unwrap();
         assert_eq!(done.code, code, "{told}: {done:?}");
         assert!(done.out.contains(told), "{told}\n{}", done.out);
+    }
+}
+
+/// What the issuer answers about an opaque token is a fact, and each step says what it saw of it.
+#[tokio::test]
+async fn explain_asks_the_issuer_about_an_opaque_token() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let endpoint = Introspection::start().await;
+    let files = Files::new();
+    let config = files.write(
+        "bearward.toml",
+        &format!(
+            "[issuers.main]\nissuer = \"{}\"\n\
+             introspection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\" }}\n\
+             [[routes]]\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\npolicy = {{ audience = [\"api\"] }}\n",
+            issuer.url(),
+            endpoint.url()
+        ),
+    );
+    let good = json!({ "active": true, "token_type": "Bearer", "aud": "api", "exp": 4_000_000_000_u64 });
+    let step = |name: &str, saw: &str| format!("  ok       {name:<20} {saw}\n");
+    for (changes, code, told) in [
+        (json!({}), 0, step("issuer", "main, which was asked; its answer names no other")),
+        (json!({ "iss": issuer.url() }), 0, step("issuer", &format!("main, by its name \"{}\"", issuer.url()))),
+        (json!({ "exp": null }), 0, step("time", "the answer says no end; `active` speaks of the time too")),
+        (
+            json!({ "iss": "https://evil" }),
+            1,
+            "issuer_unknown: the token's iss is \"https://evil\"; trusted".to_owned(),
+        ),
+        (json!({ "exp": 1 }), 1, "token_expired: exp is 1970-01-01T00:00:01Z, now is ".to_owned()),
+        (
+            json!({ "nbf": 4_000_000_000_u64 }),
+            1,
+            "token_not_yet_valid: nbf is 2096-10-02T07:06:40Z, now is ".to_owned(),
+        ),
+        (
+            json!({ "token_type": "refresh_token" }),
+            1,
+            "refresh_token_presented: refresh token, by the dialect rfc9068: ".to_owned(),
+        ),
+    ] {
+        endpoint.know("opaque", Reply::json(&merged(good.clone(), &changes)));
+        let (token, config) = (files.write("token", "opaque"), config.clone());
+        let explain = move || {
+            let arguments = ["explain", "--config", text(&config), "--url", "http://a/", "--token-file", text(&token)];
+            bearward(&[&arguments[..], &["--online"]].concat())
+        };
+        let done = tokio::task::spawn_blocking(explain).await.unwrap();
+        assert_eq!(done.code, code, "{told}: {done:?}");
+        assert!(done.out.contains(&told) && !done.out.contains("unverified"), "{told}\n{}", done.out);
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::cli::token_text::Fault;
 use crate::gateway::is_cured_by_login;
 use crate::gateway::respond::challenge;
 use crate::policy::decision::Refused;
@@ -108,6 +109,8 @@ impl Steps {
 /// The decision as it is told.
 pub(super) struct Explanation {
     request: String,
+    /// What stood around the token in its file.
+    around: Vec<Fault>,
     /// What is judged once.
     pub(super) steps: Steps,
     /// What each policy judges, by its name.
@@ -121,7 +124,14 @@ pub(super) struct Explanation {
 impl Explanation {
     /// Begins with the request that is asked about, without its query: that may hold a credential.
     pub(super) fn of(request: String) -> Self {
-        Self { request, steps: Steps::default(), policies: Vec::new(), shadow: false, login: None }
+        let (steps, policies) = (Steps::default(), Vec::new());
+        Self { request, around: Vec::new(), steps, policies, shadow: false, login: None }
+    }
+
+    /// The same of a token around which all this stood in its file.
+    pub(super) fn with(mut self, around: Vec<Fault>) -> Self {
+        self.around = around;
+        self
     }
 
     /// After a step without which nothing further can be told.
@@ -178,6 +188,7 @@ impl Explanation {
         let refused = refusal.filter(|_| location.is_none());
         json!({
             "request": self.request,
+            "text": self.around.iter().map(|fault| json!({ "what": fault.what(), "cure": fault.cure() })).collect::<Vec<_>>(),
             "permitted": self.permits(),
             "shadow": self.shadow,
             "code": refusal.map(|reject| reject.code().facts().name),
@@ -212,6 +223,10 @@ impl fmt::Display for Explanation {
         let mut told = refusal.as_ref();
         let other = if told.is_some() { "also   " } else { "no     " };
         writeln!(f, "{}\n", self.request)?;
+        for fault in &self.around {
+            writeln!(f, "  note     {:<20} {}; it is taken off here", "token file", fault.what())?;
+            writeln!(f, "           {:<20} cure: {}", "", fault.cure())?;
+        }
         lines(f, &self.steps, &mut told, other)?;
         for (name, steps) in &self.policies {
             if self.policies.len() > 1 {

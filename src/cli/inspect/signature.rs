@@ -89,6 +89,7 @@ fn foreign(config: &Config, claims: &Claims) -> Why {
         Err(reject) => Why::from(&reject),
         Ok(iss) => Why::from(&Reject::IssuerUnknown {
             iss: Quoted::from(iss),
+            source: claims.source(),
             trusted: config.rules.issuers.iter().flat_map(|issuer| issuer.spellings.clone()).collect(),
         }),
     }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::facts::{Fact, facts};
 use super::signature::{Signature, Trust};
-use super::text::{self, Fault};
 use super::unread::unread;
+use crate::cli::token_text::{self, Fault};
 use crate::policy::claims::NumericDate;
 use crate::policy::jwt::UnverifiedJwt;
 
@@ -22,7 +22,7 @@ pub(super) struct Inspection {
 impl Inspection {
     /// Inspects a text at the time `now`.
     pub(super) fn of(text: &str, trust: &Trust, now: NumericDate) -> Self {
-        let text::Found { token, faults } = text::find(text);
+        let token_text::Found { token, faults } = token_text::find(text);
         match UnverifiedJwt::parse(&token) {
             Ok(jwt) => Self { faults, facts: facts(jwt.contents(), trust, now), signature: trust.check(jwt) },
             Err(reject) => {

@@ -83,6 +83,7 @@ fn shape(raw: &options::Route) -> Option<Route> {
         keeps_encoded_slash: false,
         cross_origin: CrossOrigin::Ignored,
         session: None,
+        login: None,
         body_bytes: None,
     })
 }
@@ -104,6 +105,7 @@ fn route(
     let stripped = stripped(raw, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
     let session = sessions::of_route(raw, access.as_ref(), around, faults);
+    let login = session.flatten().and_then(|id| sessions::login_path(&around.sessions.get(id.0)?.1));
     let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults))?;
     let target = upstreams.get(upstream)?;
     Some(Route {
@@ -120,6 +122,7 @@ fn route(
         keeps_encoded_slash: raw.encoded_slash.value? == EncodedSlash::Keep,
         cross_origin: cross_origin?,
         session: session?,
+        login,
         body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
         ..shape(raw)?
     })

@@ -370,6 +370,11 @@ pub(super) fn of_route(
     Some(Some(SiteId(at)))
 }
 
+/// Where a browser logs in.
+pub(super) fn login_path(session: &options::Session) -> Option<String> {
+    session.path.value.as_ref().map(|path| format!("{path}/login"))
+}
+
 /// Whether a session can ever open a route.
 fn fits(
     route: &options::Route,

@@ -96,7 +96,7 @@ codes! {
         "An access token is required", "Send an access token as `Authorization: Bearer`.";
     /// The credential is not of the form RFC 6750 gives it.
     CredentialMalformed = "credential_malformed", 400, 3, InvalidRequest,
-        "The credential is malformed", "The Authorization header must hold `Bearer`, one space and one token.";
+        "The credential is malformed", "The Authorization header must hold `Bearer` and one token, and only spaces between them.";
     /// Two credentials were sent.
     CredentialAmbiguous = "credential_ambiguous", 400, 3, InvalidRequest,
         "More than one credential", "Send exactly one credential, in one Authorization header, and none in the query.";

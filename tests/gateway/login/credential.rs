@@ -60,6 +60,14 @@ async fn who_has_no_session_is_sent_to_the_login_only_where_a_page_is_wanted() {
             assert!(answer.header("x-request-id").is_some());
             if status == 401 && !headers.iter().any(|(name, _)| *name == "authorization") {
                 assert_eq!(answer.code(), code, "{method} {headers:?}");
+                let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+                let detail = match code {
+                    "credential_missing" => {
+                        "Log in at /auth/login, or send an access token as `Authorization: Bearer`."
+                    }
+                    _ => "There is no session for this cookie any more; log in again.",
+                };
+                assert_eq!(problem["detail"], detail, "{method} {headers:?}");
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"bearward\""));
             }
         }

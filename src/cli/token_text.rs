@@ -98,8 +98,19 @@ impl Fault {
     }
 }
 
-/// Finds the token in a text.
+/// Finds the token in a text, and mends it.
 pub(super) fn find(text: &str) -> Found {
+    let Found { token: rest, mut faults } = unwrap(text);
+    let mut token = one_word(&rest, &mut faults);
+    if is_jws(&token) {
+        token = in_base64url(&token, &mut faults);
+    }
+    faults.extend(token.chars().find(|char| !is_of_a_token(*char)).map(Fault::Foreign));
+    Found { token, faults }
+}
+
+/// Takes off a text what stands around the token; what stands within it is as it was.
+pub(super) fn unwrap(text: &str) -> Found {
     let mut faults = Vec::new();
     let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     let mut rest = trimmed(line, &mut faults);
@@ -108,12 +119,7 @@ pub(super) fn find(text: &str) -> Found {
         let Some(inner) = peeled(&rest, &mut faults) else { break };
         rest = inner.trim_matches(is_blank).to_owned();
     }
-    let mut token = one_word(&rest, &mut faults);
-    if is_jws(&token) {
-        token = in_base64url(&token, &mut faults);
-    }
-    faults.extend(token.chars().find(|char| !is_of_a_token(*char)).map(Fault::Foreign));
-    Found { token, faults }
+    Found { token: rest, faults }
 }
 
 /// What is a blank to the eye, or nothing at all.
