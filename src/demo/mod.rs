@@ -13,12 +13,12 @@ mod loopback;
 mod page;
 pub mod provider;
 pub mod signer;
+mod telling;
 pub mod tour;
 
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use url::Url;
 
@@ -29,7 +29,7 @@ use self::directory::Directory;
 use self::issuer::{Issuer, IssuerFault};
 use self::provider::Provider;
 use self::signer::SignFault;
-use self::tour::{Event, ID_TOKEN, ORDERS, Tour};
+use self::tour::Tour;
 use crate::config::Config;
 use crate::gateway::request_body::Pace;
 use crate::remote::clock::{Clock, Hands};
@@ -47,6 +47,8 @@ pub struct Demo {
     tour: Tour,
     directory: Directory,
     file: PathBuf,
+    /// When its tokens were made, in seconds since 1970.
+    begun: u64,
 }
 
 /// The demo could not be started.
@@ -106,6 +108,7 @@ impl Demo {
     pub async fn start(provider: &'static Provider, clock: Clock) -> Result<Self, DemoFault> {
         let issuer = Issuer::start(provider, clock.clone()).await?;
         let (api, directory) = (Api::start().await?, Directory::new()?);
+        let begun = issuer.now();
         let tour = Tour::new(provider, &issuer)?;
         for file in &tour.files {
             directory.write(&file.name, &file.text)?;
@@ -132,7 +135,7 @@ impl Demo {
         }
         gateway.adopt(loaded.config).map_err(ServeFault::from)?;
 
-        Ok(Self { provider, issuer, api, gateway, address, tour, directory, file })
+        Ok(Self { provider, issuer, api, gateway, address, tour, directory, file, begun })
     }
 
     /// Takes the tour, and compares what comes back; `hands` move the clock that the demo was started with.
@@ -150,40 +153,6 @@ impl Demo {
     /// Where the gateway's metrics and probes are.
     pub fn admin_address(&self) -> SocketAddr {
         self.gateway.admin_address()
-    }
-
-    /// What to paste, and what it answers. `program` is how this binary is called.
-    pub fn tell(&self, program: &Path) -> String {
-        let Provider { dialect, about, .. } = self.provider;
-        let gateway = self.address;
-        let mut text = format!(
-            "bearward demo: {about} (dialect {dialect})\n\n  page        http://{gateway}/ (log in, call the API, log out)\n  \
-             gateway     http://{gateway}\n  metrics     http://{}/metrics\n  \
-             sample API  http://{}\n  issuer      {}\n\nPaste a line; what it answers stands above it.\n",
-            self.admin_address(),
-            self.api.address(),
-            self.issuer.name(),
-        );
-        let token_endpoint = self.issuer.token_endpoint();
-        // What comes later cannot be pasted. Writing to a String cannot fail.
-        for stop in self.tour.stops.iter().take_while(|stop| stop.before == Event::None) {
-            let _ = write!(
-                text,
-                "\n  # {}: {}\n  {}\n",
-                stop.title,
-                stop.answer.told(),
-                stop.curl(self.provider, gateway, &token_endpoint, self.directory.path())
-            );
-        }
-        let _ = write!(
-            text,
-            "\nWhy the ID token is refused, step by step:\n\n  {} explain --config '{}' --method GET --url http://{gateway}{ORDERS} --token-file '{}'\n\n\
-             Ctrl-C ends the demo and removes its files.\n",
-            program.display(),
-            self.file.display(),
-            self.directory.path().join(ID_TOKEN).display(),
-        );
-        text
     }
 
     /// The count of log lines that this demo's gateway could not write.
@@ -229,26 +198,6 @@ mod tests {
         let findings = demo.check(&hands).await;
         assert!(findings.iter().all(|finding| !finding.faults.is_empty()), "{findings:?}");
         assert_eq!(findings[1].faults, ["not counted: the good access token did not pass"]);
-    }
-
-    #[tokio::test]
-    async fn the_files_of_a_demo_can_be_used_and_go_with_it() {
-        let demo = Demo::start(provider("auth0").unwrap(), Clock::system()).await.unwrap();
-        let loaded = Config::load(&demo.file).unwrap();
-        assert_eq!(loaded.config.server.listen, [demo.address]);
-        let told = demo.tell(Path::new("bearward"));
-        let endpoint = demo.issuer.token_endpoint();
-        let curl = |stop: &tour::Stop| stop.curl(demo.provider, demo.address, &endpoint, demo.directory.path());
-        for stop in demo.tour.stops.iter().take_while(|stop| stop.before == Event::None) {
-            assert!(told.contains(&curl(stop)), "{told}");
-        }
-        assert!(!told.contains("life is over"), "what takes an hour cannot be pasted");
-        let token = std::fs::read_to_string(demo.directory.path().join(ID_TOKEN)).unwrap();
-        assert_eq!(Some(&*token), demo.tour.text(ID_TOKEN));
-        assert!(!told.contains(&token), "tokens stay in their files");
-        let directory = demo.directory.path().to_owned();
-        demo.stop().await;
-        assert!(!directory.exists());
     }
 
     #[test]

@@ -103,6 +103,10 @@ pub const REPORTS: &str = "/reports/7";
 pub const ME: &str = "/me";
 /// A scope that no token of the demo has.
 pub const REPORTS_SCOPE: &str = "reports:write";
+/// The file of a login's access token.
+pub const ACCESS_TOKEN: &str = "access-token";
+/// The file of its refresh token.
+pub const REFRESH_TOKEN: &str = "refresh-token";
 /// The file of the ID token, which `explain` is shown with.
 pub const ID_TOKEN: &str = "id-token";
 /// The file of the client's secret.
@@ -133,7 +137,7 @@ impl Tour {
     fn tokens_of_a_login(&mut self, provider: &Provider, issuer: &Issuer) -> Result<(), SignFault> {
         let tokens = log_in(provider, issuer, true)?;
         let told = permitted(issuer, &tokens.access);
-        self.token("an access token", "access-token", tokens.access, told);
+        self.token("an access token", ACCESS_TOKEN, tokens.access, told);
         if let Some(id) = tokens.id {
             self.token("the ID token", ID_TOKEN, id, refused(Code::IdTokenPresented));
         }
@@ -142,7 +146,7 @@ impl Tour {
                 Sample::Jwt { .. } => "the refresh token",
                 Sample::Opaque { .. } => "the refresh token (opaque)",
             };
-            self.token(title, "refresh-token", refresh, refused(code));
+            self.token(title, REFRESH_TOKEN, refresh, refused(code));
         }
         Ok(())
     }
@@ -164,7 +168,7 @@ impl Tour {
         self.token("an access token for another API", "foreign-token", foreign, refused(Code::AudienceWrong));
         self.stop(
             &format!("the access token, where {REPORTS_SCOPE} is needed"),
-            Ask::Api { path: REPORTS, token: Some("access-token".to_owned()) },
+            Ask::Api { path: REPORTS, token: Some(ACCESS_TOKEN.to_owned()) },
             Answer::Refused(Code::ScopeInsufficient, Some(REPORTS_SCOPE)),
         );
         self.stop("no token", Ask::Api { path: ORDERS, token: None }, refused(Code::CredentialMissing));
@@ -233,7 +237,7 @@ impl Tour {
         self.stop("a refresh", first.clone(), Answer::Issued { same });
         self.stop("a refresh with the same refresh token again", first, again);
 
-        let access = Ask::Api { path: ORDERS, token: Some("access-token".to_owned()) };
+        let access = Ask::Api { path: ORDERS, token: Some(ACCESS_TOKEN.to_owned()) };
         let good = self.stops.first().map(|stop| stop.answer.clone());
         self.later(
             "a refresh after the issuer's keys were rotated",
@@ -276,17 +280,17 @@ impl Tour {
     }
 }
 
-impl Stop {
+impl Ask {
     /// The request as a line for the shell; tokens and secrets come out of their files in `directory`.
     pub fn curl(&self, provider: &Provider, gateway: SocketAddr, token_endpoint: &str, directory: &Path) -> String {
         let file = |name: &str| directory.join(name).display().to_string();
-        match &self.request {
-            Ask::Api { path, token } => {
+        match self {
+            Self::Api { path, token } => {
                 let credential =
                     token.as_ref().map(|name| format!(" -H \"Authorization: Bearer $(cat '{}')\"", file(name)));
                 format!("curl -i{} http://{gateway}{path}", credential.unwrap_or_default())
             }
-            Ask::Refresh { token, secret } => {
+            Self::Refresh { token, secret } => {
                 let (client, secret) = (provider.client(), file(secret));
                 let credential = if provider.writes_basic() {
                     format!("-u \"{client}:$(cat '{secret}')\"")
@@ -404,7 +408,10 @@ mod tests {
     async fn a_curl_line_reads_tokens_and_secrets_from_their_files() {
         let gateway = "127.0.0.1:8080".parse().unwrap();
         let curls = |(provider, tour): (&Provider, Tour)| -> Vec<String> {
-            tour.stops.iter().map(|stop| stop.curl(provider, gateway, "http://i/token", Path::new("/tmp/d"))).collect()
+            tour.stops
+                .iter()
+                .map(|stop| stop.request.curl(provider, gateway, "http://i/token", Path::new("/tmp/d")))
+                .collect()
         };
         let by_form = curls(tour("forgerock").await);
         assert_eq!(
