@@ -24,6 +24,8 @@ pub(super) struct Opt {
     pub(super) doc: &'static str,
     /// What holds when it is not in the file.
     pub(super) rule: Rule,
+    /// What to write where the sample would name something that the file may not have.
+    pub(super) alone: Option<&'static str>,
     /// The options inside, where it is a table.
     pub(super) inside: &'static [Opt],
     /// The shape of its values.
@@ -68,7 +70,7 @@ impl Rule {
 impl Opt {
     /// A table that stands in no other.
     pub(super) const fn root<T: Read>(name: &'static str) -> Self {
-        Self { name, doc: "", rule: Rule::Section, inside: T::OPTIONS, schema: T::schema }
+        Self { name, doc: "", rule: Rule::Section, alone: None, inside: T::OPTIONS, schema: T::schema }
     }
 
     /// Whether a table that lacks it is refused.
@@ -81,7 +83,7 @@ impl Opt {
         let name = self.name;
         match self.rule {
             Rule::Required(sample) | Rule::Default(sample) | Rule::Off(sample) | Rule::Usual(sample) => {
-                format!("for example `{name} = {sample}`")
+                format!("for example `{name} = {}`", self.alone.unwrap_or(sample))
             }
             Rule::Inline | Rule::Section | Rule::OffSection => format!("`{name}` holds {}", listed(self.inside)),
             Rule::Named(sample) => format!("for example `[{name}.{sample}]`, with {}", listed(self.inside)),
@@ -157,7 +159,7 @@ impl<'v, 'i> Entries<'v, 'i> {
             return Field { value: T::read(value, opt, faults), span: value.span(), written: true };
         }
         if let Rule::Required(sample) = opt.rule {
-            let help = format!("add `{} = {sample}` ({})", opt.name, opt.doc.trim());
+            let help = format!("add `{} = {}` ({})", opt.name, opt.alone.unwrap_or(sample), opt.doc.trim());
             faults.fault(&self.span, format!("`{}` is missing", opt.name), help);
         }
         let value = opt.rule.default().and_then(|text| match DeValue::parse(text) {
@@ -213,7 +215,7 @@ fn instead(name: &str, options: &[Opt]) -> String {
 /// The tables that have an option of that name; none where they are so many that nobody is helped.
 fn homes_of(name: &str) -> Option<String> {
     let homes = homes(name, File::OPTIONS, "");
-    (1..=3).contains(&homes.len()).then(|| homes.join(" or "))
+    (1..=4).contains(&homes.len()).then(|| homes.join(" or "))
 }
 
 /// The headers of the tables that have an option of that name.
@@ -257,12 +259,22 @@ macro_rules! key {
     };
 }
 
+/// What to write instead of a sample, where there is such a thing.
+macro_rules! alone {
+    () => {
+        None
+    };
+    ($alone:literal) => {
+        Some($alone)
+    };
+}
+
 /// Declares tables of options.
 macro_rules! options {
     ($(
         $(#[doc = $about:literal])+
         struct $Table:ident {
-            $(#[doc = $doc:literal] $name:ident $(as $key:literal)?: $T:ty = $Rule:ident $(($text:literal))?;)+
+            $(#[doc = $doc:literal] $name:ident $(as $key:literal)?: $T:ty = $Rule:ident $(($text:literal))? $(or $alone:literal)?;)+
         }
     )+) => { $(
         $(#[doc = $about])+
@@ -277,6 +289,7 @@ macro_rules! options {
                 name: $crate::config::declare::key!($name $($key)?),
                 doc: $doc,
                 rule: Rule::$Rule $(($text))?,
+                alone: $crate::config::declare::alone!($($alone)?),
                 inside: <$T as $crate::config::declare::Read>::OPTIONS,
                 schema: <$T as $crate::config::declare::Read>::schema,
             }),+];
@@ -294,4 +307,4 @@ macro_rules! options {
     )+ };
 }
 
-pub(super) use {key, options};
+pub(super) use {alone, key, options};

@@ -13,9 +13,7 @@ use self::session::SessionLine;
 use self::upstream::UpstreamLine;
 use super::authorities::Authorities;
 use super::facts::moment;
-use super::model::{
-    Certificate, Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource, Server, Traces,
-};
+use super::model::{Certificate, Config, Endpoint, Endpoints, HostField, Introspection, Issuer, KeySource};
 use super::read::{EncodedSlash, PreflightRule};
 use super::units::{duration_text, size_text};
 use crate::policy;
@@ -42,6 +40,8 @@ struct ServerLine {
     client_certificates: Option<ClientCertificatesLine>,
     trusted_proxies: Vec<String>,
     proxy_protocol: bool,
+    /// Where metrics and probes are asked for.
+    admin: String,
     /// None: nothing is traced.
     traces: Option<TracesLine>,
 }
@@ -155,7 +155,7 @@ impl Config {
     pub fn describe(&self) -> Description {
         Description {
             hash: self.hash.clone(),
-            server: server_line(&self.server, &self.traces),
+            server: server_line(self),
             routes: self.rules.routes.routes().iter().filter_map(|route| self.route_line(route)).collect(),
             issuers: self
                 .rules
@@ -270,7 +270,7 @@ fn introspection_line(source: &Issuer, signer: &policy::issuer::Issuer) -> Optio
     })
 }
 
-fn server_line(server: &Server, traces: &Traces) -> ServerLine {
+fn server_line(Config { server, admin, traces, .. }: &Config) -> ServerLine {
     let tls = server.tls.as_ref();
     let certificates = tls.map(|tls| tls.certificates.as_slice()).unwrap_or_default();
     ServerLine {
@@ -281,6 +281,7 @@ fn server_line(server: &Server, traces: &Traces) -> ServerLine {
             .map(|clients| ClientCertificatesLine { mode: clients.mode.name(), trusts: trusts(&clients.authorities) }),
         trusted_proxies: server.trusted_proxies.iter().map(ToString::to_string).collect(),
         proxy_protocol: server.proxy_protocol,
+        admin: admin.listen.to_string(),
         traces: traces.otlp.as_ref().map(|otlp| TracesLine { otlp: otlp.to_string(), sample: traces.sample }),
     }
 }
@@ -348,6 +349,7 @@ impl fmt::Display for ServerLine {
         if self.proxy_protocol {
             line(f, "begins", "each connection with a PROXY header, from those alone")?;
         }
+        line(f, "admin", &format!("{}: metrics and probes, in clear, for whoever reaches it", self.admin))?;
         if let Some(TracesLine { otlp, sample }) = &self.traces {
             line(f, "traces", &format!("go to {otlp}: those that their caller records, {sample} of the others"))?;
         }

@@ -90,6 +90,11 @@ impl Faults {
         self.push(Severity::Warning, span, what.into(), help.into())
     }
 
+    /// Whether nothing stands in the way of using the file, so far.
+    pub(super) fn is_none(&self) -> bool {
+        self.problems.iter().all(|problem| problem.severity == Severity::Warning)
+    }
+
     /// A secret stands here in clear: no report may repeat it.
     pub(super) fn mask(&mut self, span: &Span) {
         self.masked.push(span.clone());

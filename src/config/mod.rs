@@ -29,6 +29,7 @@ mod golden;
 mod model;
 mod nearest;
 mod options;
+mod placeholders;
 mod read;
 mod reference;
 mod report;
@@ -136,6 +137,7 @@ pub fn discovery_document(issuer: &str) -> Option<url::Url> {
 /// The whole way from text to model. Nothing here stops at a fault.
 fn read(source: &str, directory: &Path, faults: &mut Faults) -> Option<Config> {
     let (document, broken) = syntax::parse(source);
+    placeholders::placeholders(&document, faults);
     let root = Opt::root::<options::File>("");
     let config =
         options::File::read(&document, &root, faults).and_then(|file| build::config(&file, source, directory, faults));

@@ -3,12 +3,16 @@
 /// How alike two words must be to be taken for a slip of the pen (0 to 1, Jaro-Winkler).
 const ALIKE: f64 = 0.8;
 
+/// What to write instead of a name that nothing of the file has: the nearest of `known`, or, where there is none, a table
+/// of that name in `section`, with what it needs.
+pub(super) fn defined<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, section: &str, needs: &str) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    if known.is_empty() { format!("add `[{section}.{word}]` with {needs}") } else { suggest(word, known) }
+}
+
 /// What to write instead of `word`: the nearest of `known`, or, when none is near, all of them.
 pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    if known.is_empty() {
-        return "none is defined in this file".to_owned();
-    }
     match likely(word, &known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
@@ -157,7 +161,7 @@ const SYNONYMS: &[(&str, &str)] = &[
 mod tests {
     use serde_json::Value;
 
-    use super::{SYNONYMS, suggest};
+    use super::{SYNONYMS, defined, suggest};
     use crate::config::schema;
 
     #[test]
@@ -223,6 +227,7 @@ mod tests {
     fn a_strange_word_gets_the_whole_list() {
         assert_eq!(suggest("tow", ["one", "two"]), "did you mean `two`?");
         assert_eq!(suggest("zzz", ["one", "two"]), "known here: `one`, `two`");
-        assert_eq!(suggest("zzz", []), "none is defined in this file");
+        assert_eq!(defined("tow", ["one", "two"], "policies", "an `audience`"), "did you mean `two`?");
+        assert_eq!(defined("zzz", [], "policies", "an `audience`"), "add `[policies.zzz]` with an `audience`");
     }
 }

@@ -14,8 +14,8 @@ use super::declare::{Entries, Opt, Rule, Value, options};
 use super::fault::Faults;
 use super::read::{
     At, AuthMethod, Authorization, ClaimRules, ClientCertificateMode, DialectName, EncodedSlash, ForwardedClaims,
-    Hidden, HostField, LogFormat, LogLevel, Named, OneOrMany, Origin, Parameters, PolicyChoice, PreflightRule,
-    RefusalLog, Share, Text,
+    Hidden, HostField, LogFormat, LogLevel, Named, OneOrMany, Origin, PageOrigin, Parameters, PolicyChoice,
+    PreflightRule, RefusalLog, Share, Text,
 };
 use super::store_address::StoreAddress;
 use super::units::{Size, SizeLimit};
@@ -336,11 +336,11 @@ options! {
         /// default: all
         methods: Vec<At<Method>> = Off(r#"["GET", "HEAD"]"#);
         /// a name, several names (any of them), an inline table, or "public"
-        policy: PolicyChoice = Required(r#""read-orders""#);
+        policy: PolicyChoice = Required(r#""read-orders""#) or r#"{ audience = ["https://api.example.com"] }"#;
         /// a name or a URL
-        upstream: Text = Required(r#""orders""#);
+        upstream: Text = Required(r#""orders""#) or r#""http://127.0.0.1:3000""#;
         /// a browser's session cookie is a credential here, beside Bearer
-        session: Text = Off(r#""web""#);
+        session: Text = Usual(r#""web""#);
         /// literal segments at the path's beginning that the upstream does not get
         strip_prefix: Text = Off(r#""/orders""#);
         /// we answer preflights, and our refusals can be read cross-origin
@@ -370,7 +370,7 @@ options! {
         /// who logs browsers in
         issuer: Text = Required(r#""main""#);
         /// where browsers see us: redirect URI, CSRF rule, cookies; http only on loopback
-        origin: Origin = Required(r#""https://app.example.com""#);
+        origin: PageOrigin = Required(r#""https://app.example.com""#);
         /// the OAuth client that browsers log in to; its redirect URI: origin, path and "/callback"
         client_id: Text = Required(r#""web""#);
         /// or { env = "NAME" }; of that client

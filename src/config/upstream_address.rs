@@ -43,7 +43,7 @@ impl Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(path);
         }
-        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let Some((scheme, rest)) = text.split_once("://") else { return Err(without_scheme(text)) };
         // A URL's host is read as that of http: another scheme's may be anything.
         let special = if scheme.eq_ignore_ascii_case("h2c") { format!("http://{rest}") } else { text.to_owned() };
         let url = Url::parse(&special).map_err(|why| Wrong::new(format!("not a URL: {why}"), HELP))?;
@@ -101,6 +101,15 @@ impl Scheme {
             Self::Https => 443,
         }
     }
+}
+
+/// Most upstreams speak HTTP in clear: what is wrong with the rest is said of that.
+fn without_scheme(text: &str) -> Wrong {
+    let help = match Address::parse(&format!("http://{text}")) {
+        Ok(_) => format!("write what it speaks in front: \"http://{text}\", or https, or h2c"),
+        Err(wrong) => wrong.help,
+    };
+    Wrong::new(format!("`{text}` has no scheme"), help)
 }
 
 fn unix(path: &str) -> Result<Address, Wrong> {
@@ -171,6 +180,8 @@ mod tests {
         let long = format!("unix:/{}", "x".repeat(107));
         for text in [
             "127.0.0.1:3000",
+            "localhost:3000",
+            "orders:3000/path",
             "ftp://orders",
             "grpc://orders",
             "http://a/b",

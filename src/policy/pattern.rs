@@ -29,6 +29,9 @@ impl HostPattern {
         if name.contains('*') {
             return Err("has a `*` elsewhere than in `*.` at its beginning");
         }
+        if name.contains("://") {
+            return Err("has a scheme; a route is for every scheme, leave it out");
+        }
         if !name.starts_with('[') && name.contains(':') {
             return Err("has a port; ports do not count, leave it out");
         }
@@ -229,6 +232,7 @@ impl Segment {
             "" if may_be_empty => Ok(Self::Literal(String::new())),
             "" => Err("has an empty segment, which no request can have"),
             "." | ".." => Err("has a dot segment, which no request can have"),
+            "*" => Err("has a `*` before its end; write `{name}` for one segment"),
             _ if text.contains(['{', '}', '*']) => {
                 Err("has `{`, `}` or `*` within a segment; they stand for whole segments")
             }

@@ -26,6 +26,7 @@ fn a_good_file_is_told_as_it_works() {
     let expected = "\
 server
   listens    0.0.0.0:8080, in clear
+  admin      127.0.0.1:9901: metrics and probes, in clear, for whoever reaches it
 
 route /*
   takes      any method /*

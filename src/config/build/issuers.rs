@@ -18,6 +18,9 @@ use crate::policy::jwt::{Algorithm, media_type};
 /// An issuer as the file has it.
 pub(super) type Raw = (At<String>, options::Issuer);
 
+/// What a table of one needs, for the cure where it is missing.
+pub(super) const NEEDS: &str = "its `issuer`, as `iss` of its tokens has it";
+
 /// Builds every issuer: where its keys come from, and what policy needs to know, at the same place of both lists.
 pub(super) fn issuers(
     raw: &[Raw],

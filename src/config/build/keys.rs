@@ -65,6 +65,12 @@ pub(super) fn discovery_of(raw: &Issuer, what: &str, help: &str, faults: &mut Fa
     match &url {
         Some(url) => encrypted(url, &raw.issuer.span, "issuer", raw.allow_http.value?, faults),
         None => {
+            let text = &raw.issuer.value.as_ref()?.0;
+            // Most who leave the scheme out have forgotten it.
+            let with_scheme = format!("https://{text}");
+            let is_host = text.contains('.') && !text.contains(':') && discovery(&with_scheme).is_some();
+            let meant = format!("write \"{with_scheme}\", if its tokens have that as `iss`; else {help}");
+            let help = if is_host { &meant } else { help };
             faults.fault(&raw.issuer.span, format!("the issuer is not a URL whose {what} could be discovered"), help);
         }
     }

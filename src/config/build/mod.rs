@@ -20,6 +20,7 @@ mod server;
 mod sessions;
 mod store;
 mod tls;
+mod unused;
 mod upstream_tls;
 mod upstreams;
 
@@ -76,6 +77,7 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
     let routes = routes::routes(raw_routes, &around, &mut upstreams, faults);
     let (server, (issuers, signers), (sessions, sites)) = (server?, issuers?, sessions?);
     secret::no_client_mints(raw_issuers, (&issuers, &signers), &sessions, faults);
+    let policies: Option<Vec<_>> = around.policies.iter().map(|(_, policy)| policy.clone()).collect();
     let rules = Rules {
         routes: routes?,
         issuers: signers,
@@ -83,7 +85,7 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
         token_bytes: server.limits.token_bytes,
         head: HeadLimits { bytes: server.limits.head_bytes, fields: HeadLimits::FIELDS },
     };
-    Some(Config {
+    let config = Config {
         server,
         admin: admin?,
         log: log?,
@@ -94,7 +96,11 @@ pub(super) fn config(file: &File, source: &str, directory: &Path, faults: &mut F
         store: store?,
         rules: Arc::new(rules),
         hash: hash(source),
-    })
+    };
+    if faults.is_none() {
+        unused::unused(file, &config, &policies?, faults);
+    }
+    Some(config)
 }
 
 fn named<T>(field: &Field<Named<T>>) -> &[(At<String>, T)] {

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::issuers::Raw;
+use super::issuers::{NEEDS, Raw};
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
-use crate::config::nearest::suggest;
+use crate::config::nearest::defined;
 use crate::config::options::{self, Issuer};
 use crate::config::read::{At, Text};
 use crate::policy::dialect::{AccessIf, Dialect};
@@ -25,10 +25,17 @@ pub(super) fn policy(
     let trusted = trusted(raw, span, issuers, faults);
     scopes(&raw.scopes, faults);
     scopes(&raw.any_scope, faults);
-    empty(&raw.scopes, "scopes", faults);
-    empty(&raw.any_scope, "any_scope", faults);
-    empty(&raw.audience, "audience", faults);
-    empty(&raw.client_ids, "client_ids", faults);
+    empty(&raw.scopes, "scopes", OR_LEAVE_OUT, faults);
+    empty(&raw.any_scope, "any_scope", OR_LEAVE_OUT, faults);
+    // One of these two must be there, and say something.
+    let help = if raw.client_ids.written {
+        OR_LEAVE_OUT
+    } else {
+        "name what the issuer writes into `aud` for this API: `audience = [\"https://api.example.com\"]`"
+    };
+    empty(&raw.audience, "audience", help, faults);
+    let help = if raw.audience.written { OR_LEAVE_OUT } else { "name who may call: `client_ids = [\"web\"]`" };
+    empty(&raw.client_ids, "client_ids", help, faults);
     if raw.audience.is_absent() && raw.client_ids.is_absent() {
         let help = "add `audience = [\"https://api.example.com\"]`, what the issuer writes for this API; where it writes \
                     none, `client_ids = [\"web\"]`";
@@ -106,7 +113,11 @@ fn trusted(raw: &options::Policy, span: &Span, issuers: &[Raw], faults: &mut Fau
         faults.fault(span, what, help);
         return None;
     };
-    empty(&raw.issuers, "issuers", faults);
+    let help = match issuers {
+        [(only, _)] => format!("name it, `issuers = [\"{}\"]`, or leave the option out for the only one", only.value),
+        _ => format!("name those whose tokens are taken; there are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    empty(&raw.issuers, "issuers", &help, faults);
     let mut found = Vec::new();
     for At { value: Text(word), span } in named {
         match names().position(|name| name == word) {
@@ -115,7 +126,8 @@ fn trusted(raw: &options::Policy, span: &Span, issuers: &[Raw], faults: &mut Fau
             }
             Some(at) => found.push(IssuerId(at)),
             None => {
-                faults.fault(span, format!("no issuer is called `{word}`"), suggest(word, names()));
+                let help = defined(word, names(), "issuers", NEEDS);
+                faults.fault(span, format!("no issuer is called `{word}`"), help);
             }
         }
     }
@@ -184,8 +196,11 @@ pub(super) fn scopes(field: &Field<Vec<At<Text>>>, faults: &mut Faults) {
     }
 }
 
-fn empty<T>(field: &Field<Vec<T>>, name: &str, faults: &mut Faults) {
+fn empty<T>(field: &Field<Vec<T>>, name: &str, help: &str, faults: &mut Faults) {
     if field.value.as_ref().is_some_and(Vec::is_empty) {
-        faults.fault(&field.span, format!("`{name}` is empty"), "name at least one, or leave the option out");
+        faults.fault(&field.span, format!("`{name}` is empty"), help);
     }
 }
+
+/// The cure of a list that need not be there.
+const OR_LEAVE_OUT: &str = "name at least one, or leave the option out";

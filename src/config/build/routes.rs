@@ -15,7 +15,7 @@ use super::upstreams::Upstreams;
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
 use crate::config::model::{Authorization, HostField};
-use crate::config::nearest::suggest;
+use crate::config::nearest::defined;
 use crate::config::options;
 use crate::config::read::{At, EncodedSlash, NAME_HELP, PolicyChoice, is_name};
 use crate::policy::cors::CrossOrigin;
@@ -101,6 +101,7 @@ fn route(
     repeated(&methods, ToString::to_string, faults);
     empty(&raw.hosts, faults);
     empty(&raw.methods, faults);
+    colons(raw, faults);
     let cross_origin = cross_origin(raw, faults);
     let stripped = stripped(raw, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
@@ -126,6 +127,24 @@ fn route(
         body_bytes: raw.body_bytes.value.map_or(around.body_bytes, |limit| limit.0),
         ..shape(raw)?
     })
+}
+
+/// `:id` is how others write what is `{id}` here; as a literal segment it would match next to nothing.
+fn colons(raw: &options::Route, faults: &mut Faults) {
+    let Some(path) = &raw.path.value else { return };
+    let path = path.to_string();
+    let segments = || path.split('/');
+    if let Some(colon) = segments().find(|segment| segment.len() > 1 && segment.starts_with(':')) {
+        let meant: Vec<_> = segments()
+            .map(|segment| segment.strip_prefix(':').map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}")))
+            .collect();
+        let help = format!("write \"{}\", where it stands for any segment", meant.join("/"));
+        faults.warn(
+            &raw.path.span,
+            format!("`{colon}` is a literal segment: only a path with this very text matches"),
+            help,
+        );
+    }
 }
 
 fn empty<T>(list: &Field<Vec<T>>, faults: &mut Faults) {
@@ -162,7 +181,8 @@ fn named(At { value: word, span }: &At<String>, around: &Surroundings<'_>, fault
     let Some((_, policy)) = around.policies.iter().find(|(name, _)| name == word) else {
         // `public` is never suggested: nobody should come to it by a slip of the pen.
         let known = around.policies.iter().map(|(name, _)| *name);
-        faults.fault(span, format!("no policy is called `{word}`"), suggest(word, known));
+        let needs = "what a token must say, such as `audience = [\"https://api.example.com\"]`";
+        faults.fault(span, format!("no policy is called `{word}`"), defined(word, known, "policies", needs));
         return None;
     };
     policy.clone()

@@ -5,16 +5,16 @@ use std::path::Path;
 use url::Url;
 
 use super::issuers;
-use super::keys::{discovery_of, is_loopback};
+use super::keys::discovery_of;
 use super::policies::scopes;
 use super::routes::Surroundings;
 use super::{client, cookie, positive, repeated};
 use crate::config::declare::Field;
 use crate::config::fault::{Faults, Span};
 use crate::config::model::{Authentication, Client, Session};
-use crate::config::nearest::suggest;
+use crate::config::nearest::defined;
 use crate::config::options;
-use crate::config::read::{At, AuthMethod, Origin, Text};
+use crate::config::read::{At, AuthMethod, PageOrigin, Text, secured};
 use crate::policy::issuer::IssuerId;
 use crate::policy::jwt::{Algorithm, HmacSecret};
 use crate::policy::pattern::HostPattern;
@@ -111,7 +111,8 @@ fn issuer(raw: &options::Session, issuers: &[issuers::Raw], faults: &mut Faults)
     let names = || issuers.iter().map(|(name, _)| name.value.as_str());
     let found = names().position(|name| name == word);
     if found.is_none() {
-        faults.fault(&raw.issuer.span, format!("no issuer is called `{word}`"), suggest(word, names()));
+        let help = defined(word, names(), "issuers", issuers::NEEDS);
+        faults.fault(&raw.issuer.span, format!("no issuer is called `{word}`"), help);
     }
     found.map(IssuerId)
 }
@@ -127,21 +128,14 @@ fn discovery(issuer: &options::Issuer, faults: &mut Faults) -> Option<Option<Url
 }
 
 /// A browser keeps `__Host-` cookies only of pages that came within TLS, or from its own machine.
-fn origin(raw: &options::Session, faults: &mut Faults) -> Option<Url> {
-    let Origin(text) = raw.origin.value.as_ref()?;
-    let help = "write the one origin at which browsers see this gateway: \"https://app.example.com\"";
-    let found = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    match &found {
-        None => {
-            faults.fault(&raw.origin.span, format!("`{text}` is not the origin of web pages"), help);
-        }
-        Some(url) if url.scheme() == "http" && !is_loopback(url) => {
-            let what = "an origin of plain http outside loopback: whoever is on the way has every session";
-            faults.fault(&raw.origin.span, what, "serve it by https, here or in front of the gateway");
-        }
-        Some(_) => {}
+fn origin<'r>(raw: &'r options::Session, faults: &mut Faults) -> Option<&'r Url> {
+    let PageOrigin(origin) = raw.origin.value.as_ref()?;
+    if let Some(secured) = secured(origin) {
+        let what = "an origin of plain http outside loopback: whoever is on the way has every session";
+        let help = format!("serve it by https, here or in front of the gateway, and write \"{secured}\"");
+        faults.fault(&raw.origin.span, what, help);
     }
-    found
+    Some(origin)
 }
 
 fn path(raw: &options::Session, faults: &mut Faults) -> Option<String> {
@@ -315,7 +309,7 @@ fn cookie_name(raw: &options::Session) -> Option<&str> {
 
 /// The host at which browsers see us.
 fn host(raw: &options::Session) -> Option<String> {
-    Some(Url::parse(&raw.origin.value.as_ref()?.0).ok()?.host_str()?.to_owned())
+    Some(raw.origin.value.as_ref()?.0.host_str()?.to_owned())
 }
 
 /// Whether a path is another one or beneath it.
@@ -363,7 +357,8 @@ pub(super) fn of_route(
     let span = &route.session.span;
     let names = || around.sessions.iter().map(|(name, _)| name.value.as_str());
     let Some(at) = names().position(|name| name == word) else {
-        faults.fault(span, format!("no session is called `{word}`"), suggest(word, names()));
+        let help = defined(word, names(), "sessions", "`issuer`, `origin`, `client_id` and `scopes`");
+        faults.fault(span, format!("no session is called `{word}`"), help);
         return None;
     };
     fits(route, &around.sessions[at], access, around, span, faults);

@@ -12,7 +12,7 @@ use super::upstream_tls::{System, tls};
 use crate::config::declare::{Opt, Read};
 use crate::config::fault::{Faults, Span};
 use crate::config::model::Upstream;
-use crate::config::nearest::suggest;
+use crate::config::nearest::defined;
 use crate::config::options;
 use crate::config::read::{At, ForwardedClaims};
 use crate::policy::identity::IdentityHeader;
@@ -57,7 +57,7 @@ impl<'r> Upstreams<'r> {
         }
         // A name has no colon.
         if !word.contains(':') {
-            let near = suggest(word, self.names.iter().copied());
+            let near = defined(word, self.names.iter().copied(), "upstreams", "its `url`");
             let help = format!("a name, or a URL such as \"http://127.0.0.1:3000\": {near}");
             faults.fault(span, format!("no upstream is called `{word}`"), help);
             return None;

@@ -10,6 +10,7 @@ use url::Url;
 use super::string;
 use crate::config::declare::{Opt, Read, Value};
 use crate::config::fault::{Faults, Wrong};
+use crate::config::is_loopback;
 use crate::config::nearest::suggest;
 use crate::config::schema::{self, Schema};
 use crate::config::store_address::StoreAddress;
@@ -25,6 +26,10 @@ pub(in crate::config) struct Text(pub(in crate::config) String);
 /// An origin as browsers write it (RFC 6454 section 6.2), or `*` for every one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::config) struct Origin(pub(in crate::config) String);
+
+/// The origin of our own pages, of https or http.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct PageOrigin(pub(in crate::config) Url);
 
 /// Declares the types that are a string of a form: what the file must say, for people and as JSON Schema, and how that is
 /// read.
@@ -67,6 +72,7 @@ strings! {
     Algorithm = "the name of a signature algorithm",
         schema::words(Self::ALL.iter().map(|algorithm| algorithm.name())), algorithm;
     Origin = "an origin such as \"https://app.example.com\"", schema::text(r"^(\*|[a-z][a-z0-9+.-]*://\S+)$"), origin;
+    PageOrigin = "an origin such as \"https://app.example.com\"", schema::text(r"^https?://[^/\s]+$"), page_origin;
     HeaderName = "the name of a header", schema::text(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"), header_name;
     Method = "a method such as \"GET\"", schema::text("^[A-Z-]+$"), method;
     HostPattern = "a host such as \"api.example.com\" or \"*.example.com\"", schema::text(r"^\S+$"), |text| {
@@ -185,6 +191,24 @@ fn origin(text: &str) -> Result<Origin, Wrong> {
         return Ok(Origin(written));
     }
     Err(Wrong::new(format!("`{text}` is not an origin as browsers write it"), format!("write \"{written}\"")))
+}
+
+fn page_origin(text: &str) -> Result<PageOrigin, Wrong> {
+    let help = "write the one origin at which browsers see this gateway: \"https://app.example.com\"";
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| Wrong::new(format!("`{text}` is not the origin of web pages"), help))?;
+    let written = url.origin().ascii_serialization();
+    if written == text {
+        return Ok(PageOrigin(url));
+    }
+    let what = format!("`{text}` is not an origin as browsers write it");
+    Err(Wrong::new(what, format!("write \"{}\"", secured(&url).unwrap_or(written))))
+}
+
+/// What is to be written instead of an origin of plain http outside loopback.
+pub(in crate::config) fn secured(origin: &Url) -> Option<String> {
+    let is_open = origin.scheme() == "http" && !is_loopback(origin);
+    is_open.then(|| origin.origin().ascii_serialization().replacen("http:", "https:", 1))
 }
 
 fn header_name(text: &str) -> Result<HeaderName, Wrong> {

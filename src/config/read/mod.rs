@@ -14,7 +14,7 @@ use super::declare::{Opt, Read, Value, mismatch};
 use super::fault::{Faults, Span};
 use super::schema::{self, Schema};
 
-pub(super) use self::forms::{NAME_HELP, Origin, Text, is_name};
+pub(super) use self::forms::{NAME_HELP, Origin, PageOrigin, Text, is_name, secured};
 pub(super) use self::tables::{ClaimRules, ForwardedClaims, Hidden, Parameters, PolicyChoice};
 pub(super) use self::words::{AuthMethod, DialectName, EncodedSlash, PreflightRule};
 pub use self::words::{Authorization, ClientCertificateMode, HostField, LogFormat, LogLevel, RefusalLog};
@@ -121,7 +121,13 @@ impl<T: Read> Read for Vec<T> {
             if Self::HIDDEN {
                 faults.mask(&value.span());
             }
-            mismatch(value, opt, Self::EXPECTED, faults);
+            match value.get_ref().as_str().filter(|_| !Self::HIDDEN) {
+                Some(one) => {
+                    let help = format!("write it in brackets: `{} = [{one:?}]`", opt.name);
+                    faults.fault(&value.span(), format!("`{}` must be a list, not a string", opt.name), help);
+                }
+                None => mismatch(value, opt, Self::EXPECTED, faults),
+            }
             return None;
         };
         let read: Self = list.iter().filter_map(|element| T::read(element, opt, faults)).collect();
