@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use url::Url;
 
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Cluster, Redis};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -167,6 +167,22 @@ async fn redis_keeps_its_promises() {
     assert!(keys.lines().all(|key| redis.cli(&["PTTL", key]).parse::<i64>().unwrap() > 0), "each has an end");
 }
 
+#[tokio::test]
+#[ignore = "needs Valkey, which `tests/run --long` installs"]
+async fn valkey_keeps_its_promises() {
+    let Some(mut valkey) = Redis::valkey() else { return };
+    assert!(valkey.cli(&["INFO", "server"]).contains("server_name:valkey"));
+    let store = opened(&at(&valkey));
+    keeps_its_promises(&*store).await;
+    lets_go(&*store, async |span| tokio::time::sleep(span).await).await;
+    let session = name(Kind::Session, 9);
+    assert!(store.write(session, entry("aa"), HOUR, Given::Any).await.unwrap());
+    valkey.down();
+    assert!(store.read(session).await.is_err());
+    valkey.up();
+    assert_eq!(store.read(session).await.unwrap(), Some(entry("aa")));
+}
+
 /// A user that may do no more than it needs, and another database.
 #[tokio::test]
 async fn redis_takes_us_as_the_user_we_are() {
@@ -224,24 +240,8 @@ async fn what_is_no_entry_of_ours_is_none() {
 
 #[tokio::test]
 async fn a_cluster_keeps_its_promises() {
-    let nodes: Vec<_> =
-        (0..3).filter_map(|_| Redis::start(&["--cluster-enabled", "yes", "--cluster-port", "0"])).collect();
-    if nodes.is_empty() {
-        return;
-    }
-    // Three nodes that know of each other, a third of the slots each.
-    for (number, node) in nodes.iter().enumerate() {
-        let slots = [(0, 5460), (5461, 10922), (10923, 16383)][number];
-        node.cli(&["CLUSTER", "ADDSLOTSRANGE", &slots.0.to_string(), &slots.1.to_string()]);
-        node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
-        node.cli(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port().to_string()]);
-    }
-    let begun = std::time::Instant::now();
-    while !nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{}", nodes[0].cli(&["CLUSTER", "NODES"]));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    keeps_its_promises(&*opened(&at(&nodes[1]))).await;
+    let Some(cluster) = Cluster::start().await else { return };
+    keeps_its_promises(&*opened(&at(&cluster.0[1]))).await;
 }
 
 #[tokio::test]

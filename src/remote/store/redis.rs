@@ -4,7 +4,8 @@
 //!    a sentinel. A sentinel is asked where its one master is.
 //! 2. One connection is shared by all requests. It is made by the first that needs it, on a runtime of its own, and again when
 //!    it is lost; a command that met a lost connection is sent once more. All are written so that twice is as good as once,
-//!    or is found out by whoever wrote.
+//!    or is found out by whoever wrote. The way to a cluster is never given up: it knows all nodes, and mends itself where the
+//!    one of our address is gone.
 //! 3. Each command is one round trip and waits [`link::PATIENCE`] at most. Nothing waits for a server that is away: the next
 //!    command finds it as soon as it is back.
 //! 4. Changes that hang on what is there are scripts of one key each, which a server runs whole.
@@ -23,7 +24,7 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
 use tokio::runtime::Handle;
 use url::Url;
 
-use self::link::{Address, Link};
+use self::link::{Address, Link, in_time};
 use super::{Asked, Given, Kind, Name, Store, StoreFault};
 use crate::config;
 
@@ -106,8 +107,10 @@ impl RedisStore {
 
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let (mut link, count) = self.link().await?;
-        let answer: RedisResult<T> = command.query_async(&mut link).await;
-        if answer.as_ref().is_err_and(|error| is_lost(error) || error.is_io_error()) {
+        // A cluster's nodes may be tried one after the other.
+        let answer: RedisResult<T> = in_time(command.query_async(&mut link)).await;
+        let gone = answer.as_ref().is_err_and(|error| is_lost(error) || error.is_io_error());
+        if gone && !link.mends_itself() {
             self.lost(count);
         }
         answer

@@ -40,6 +40,8 @@ pub enum Found<'a> {
     Files(u32),
     /// It is in the control group of this directory.
     Group(&'a Path),
+    /// The authorities of this file, where it would believe those of the system.
+    Authorities(&'a Path),
     /// Standard output is a pipe that nobody reads.
     StuckOutput,
     /// Standard output is a pipe whose reader has gone.
@@ -63,6 +65,7 @@ impl Binary {
         let bound = match found {
             Found::Files(limit) => format!("ulimit -n {limit}"),
             Found::Group(group) => format!("echo $$ > {}", group.join("cgroup.procs").display()),
+            Found::Authorities(file) => format!("export SSL_CERT_FILE={}", file.display()),
             Found::Plenty | Found::StuckOutput | Found::ClosedOutput | Found::FullOutput => "true".to_owned(),
         };
         let mut command = Command::new("sh");

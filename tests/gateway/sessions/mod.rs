@@ -2,6 +2,7 @@
 
 mod cookies;
 mod dialects;
+mod failover;
 mod providers;
 mod refresh;
 mod replicas;

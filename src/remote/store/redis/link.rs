@@ -1,6 +1,8 @@
 //! The way to a server: where it is, what stands there, and the connection that comes of it.
 
 use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -19,6 +21,18 @@ const PORT: u16 = 6379;
 
 /// How long a command may take, and how long a connection.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a command is tried again within a cluster, whose nodes may have changed their parts: as often as there is time for.
+const RETRIES: u32 = 16;
+
+/// How long it waits before that, in milliseconds.
+const PAUSES: Range<u64> = 10..200;
+
+/// What comes of it within [`PATIENCE`].
+pub(super) async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    let late = |_| Err(RedisError::from(io::Error::from(io::ErrorKind::TimedOut)));
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(late)
+}
 
 /// Where the server is, and who we are there.
 #[derive(Clone)]
@@ -71,10 +85,14 @@ impl Address {
         };
         match mode(&mut first).await?.as_str() {
             "cluster" => {
-                let nodes = [self.info(&self.host, self.port, true)?];
-                let client =
-                    ClusterClient::builder(nodes).connection_timeout(PATIENCE).response_timeout(PATIENCE).build()?;
-                client.get_async_connection().await.map(Link::Cluster)
+                let client = ClusterClient::builder([self.info(&self.host, self.port, true)?])
+                    .connection_timeout(PATIENCE)
+                    .response_timeout(PATIENCE)
+                    .retries(RETRIES)
+                    .min_retry_wait(PAUSES.start)
+                    .max_retry_wait(PAUSES.end)
+                    .build()?;
+                in_time(client.get_async_connection()).await.map(Link::Cluster)
             }
             "sentinel" => {
                 let masters: Vec<HashMap<String, String>> =
@@ -134,6 +152,16 @@ async fn mode(link: &mut MultiplexedConnection) -> RedisResult<String> {
             .map_or_else(|| Ok(String::new()), |mode| redis::from_redis_value(mode).map_err(RedisError::from)),
         Err(error) if error.is_io_error() => Err(error),
         Err(_) => Ok(String::new()),
+    }
+}
+
+impl Link {
+    /// Whether it finds its way again by itself after an error.
+    pub(super) fn mends_itself(&self) -> bool {
+        match self {
+            Self::Node(_) => false,
+            Self::Cluster(_) => true,
+        }
     }
 }
 
