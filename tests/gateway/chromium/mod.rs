@@ -1,11 +1,12 @@
-//! Browser sessions in a real browser: Chromium against a certified provider, and against the demo.
+//! Browser sessions in a real browser: Chromium against a certified provider, against a Keycloak, and against the demo.
 //!
-//! `tests/run` installs both; the provider is npm `oidc-provider`, with its own login and consent pages.
+//! `tests/run` installs it; the provider is npm `oidc-provider`, with its own login and consent pages.
 
 mod driver;
+mod keycloak;
 mod tap;
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::ops::Deref;
 
 use bearward::demo::{self, Demo};
 use bearward::remote::clock::Clock;
@@ -14,89 +15,155 @@ use serde_json::{Value, json};
 use self::driver::Chromium;
 use self::tap::Tap;
 use crate::harness::gateway::Served;
+use crate::harness::secret::SecretFile;
 use crate::harness::upstream::Upstream;
 use crate::oidc_provider::provider::Provider;
 
 const API: &str = "https://es256.api.example";
 
-/// Provider, API, gateway, and a browser on a wire that is listened to.
-struct World {
+/// API, gateway, and a browser on a wire that is listened to.
+struct Site {
     chromium: Chromium,
-    provider: Provider,
     upstream: Upstream,
     gateway: Served,
     tap: Tap,
-    _secret: tempfile::TempDir,
+    _secret: SecretFile,
+}
+
+/// The same, and the provider that people log in at.
+struct World {
+    provider: Provider,
+    site: Site,
+}
+
+impl Deref for World {
+    type Target = Site;
+    fn deref(&self) -> &Site {
+        &self.site
+    }
 }
 
 impl World {
     async fn start() -> Option<Self> {
-        let (mut tap, upstream) = (Tap::start().await, Upstream::start().await);
+        let tap = Tap::start().await;
         let provider = Provider::start_for(&tap.origin())?;
-        let chromium = Chromium::start().await?;
-        let secret = tempfile::tempdir().unwrap();
-        let file = secret.path().join("secret");
-        std::fs::write(&file, "the secret of the browser's client").unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let issuer = format!("[issuers.main]\nissuer = \"{}\"", provider.issuer);
+        let policy = format!("{{ audience = [\"{API}\"], scopes = [\"read:orders\"] }}");
+        let client = format!(
+            "client_id = \"browser\"\nscopes = [\"openid\", \"offline_access\", \"read:orders\"]\n\
+             parameters = {{ resource = \"{API}\", prompt = \"consent\" }}"
+        );
+        let secret = SecretFile::new("the secret of the browser's client");
+        let site = Site::start(tap, &issuer, &policy, &client, secret).await?;
+        Some(Self { provider, site })
+    }
+
+    /// Goes through the provider's pages to the end, which is at that path.
+    async fn through_the_pages(&self, path: &str) {
+        let script = "const form = document.querySelector('form'); if (!form) return false; \
+                      const login = document.querySelector('input[name=login]'); \
+                      if (login) { login.value = 'ada'; document.querySelector('input[name=password]').value = 'any'; } \
+                      form.submit(); return true;";
+        self.through(script, path).await;
+    }
+}
+
+impl Site {
+    /// The gateway in front of the API: the issuer `main`, the policy of `/orders/*`, and the client as which it logs browsers
+    /// in. None where there is no browser.
+    async fn start(mut tap: Tap, issuer: &str, policy: &str, client: &str, secret: SecretFile) -> Option<Self> {
+        let (upstream, chromium) = (Upstream::start().await, Chromium::start().await?);
         let gateway = Served::start(&format!(
             r#"
-            [issuers.main]
-            issuer = "{}"
+            {issuer}
 
-            [policies.orders]
-            audience = ["{API}"]
-            scopes = ["read:orders"]
+            [policies]
+            orders = {policy}
 
             [[routes]]
             path = "/orders/*"
             policy = "orders"
-            upstream = "{}"
+            upstream = "{api}"
             session = "web"
 
             [[routes]]
             path = "/"
             policy = "public"
-            upstream = "{}"
+            upstream = "{api}"
 
             [sessions.web]
             issuer = "main"
             origin = "{}"
-            client_id = "browser"
-            client_secret = {{ file = "{}" }}
-            scopes = ["openid", "offline_access", "read:orders"]
-            parameters = {{ resource = "{API}", prompt = "consent" }}
+            client_secret = {}
+            {client}
             "#,
-            provider.issuer,
-            upstream.url(),
-            upstream.url(),
             tap.origin(),
-            file.display(),
+            secret.toml(),
+            api = upstream.url(),
         ));
         tap.lead(gateway.address());
-        Some(Self { chromium, provider, upstream, gateway, tap, _secret: secret })
+        Some(Self { chromium, upstream, gateway, tap, _secret: secret })
     }
 
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.tap.origin())
     }
 
-    /// Goes through the provider's pages to the end, which is at that path.
-    async fn through_the_pages(&self, path: &str) {
+    /// Runs a script in each page of the issuer until the browser is back, at that path.
+    async fn through(&self, script: &str, path: &str) {
         loop {
             self.chromium.arrives("http://").await;
-            let address = self.chromium.address().await;
-            if address.starts_with(&self.tap.origin()) {
+            if self.chromium.address().await.starts_with(&self.tap.origin()) {
                 break;
             }
-            let script = "const form = document.querySelector('form'); if (!form) return false; \
-                          const login = document.querySelector('input[name=login]'); \
-                          if (login) { login.value = 'ada'; document.querySelector('input[name=password]').value = 'any'; } \
-                          form.submit(); return true;";
             // A page that is on its way answers nothing yet.
             let _ = self.chromium.run(script).await;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         self.chromium.arrives(&self.at(path)).await;
+    }
+
+    /// Sends the form that logs out.
+    async fn logs_out(&self) {
+        let script = "const form = document.createElement('form'); form.method = 'post'; form.action = '/auth/logout'; \
+                      document.body.append(form); form.submit();";
+        self.chromium.run(script).await;
+    }
+
+    /// The access token of ten seconds is spent while the page does nothing; then everything is asked for at once.
+    async fn works_through_a_refresh(&self) {
+        let all = self
+            .chromium
+            .run(
+                "await new Promise((over) => setTimeout(over, 11000)); \
+                 return Promise.all(Array.from({ length: 50 }, async (_, at) => (await fetch(`/orders/${at}`)).status));",
+            )
+            .await;
+        assert_eq!(all, json!(vec![200; 50]));
+        let refreshed = |result| {
+            let series = format!("bearward_session_refreshes_total{{result=\"{result}\",session=\"web\"}}");
+            self.gateway.sample(&series).unwrap_or_default()
+        };
+        assert!(refreshed("success") >= 1.0);
+        assert_eq!(
+            refreshed("invalid_grant") + refreshed("lost") + refreshed("refused") + refreshed("unavailable"),
+            0.0
+        );
+    }
+
+    /// What the browser has of a session, and what its pages know of it.
+    async fn keeps_its_secrets(&self) {
+        let cookies = self.own_cookies().await;
+        let [cookie] = &cookies[..] else { panic!("one cookie: {cookies:?}") };
+        assert_eq!((&cookie["name"], &cookie["path"]), (&json!("__Host-session"), &json!("/")));
+        assert_eq!(
+            (&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]),
+            (&json!(true), &json!(true), &json!("Lax"))
+        );
+        assert_eq!(self.session().await[0], 200);
+        let readable = self.chromium.run("return document.cookie").await;
+        assert!(!readable.as_str().unwrap().contains("__Host-"), "{readable}");
+        self.holds_no_token(&self.visible().await);
     }
 
     /// The cookies of the gateway. Those of the provider are beside them: cookies know no port.
@@ -158,32 +225,8 @@ async fn a_browser_logs_in_works_through_a_refresh_and_logs_out() {
     chromium.turn_to(&second).await;
     world.through_the_pages("/orders/2").await;
 
-    // What the browser has, and what its pages know of it.
-    let cookies = world.own_cookies().await;
-    let [cookie] = &cookies[..] else { panic!("one cookie: {cookies:?}") };
-    assert_eq!((&cookie["name"], &cookie["path"]), (&json!("__Host-session"), &json!("/")));
-    assert_eq!(
-        (&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]),
-        (&json!(true), &json!(true), &json!("Lax"))
-    );
-    assert_eq!(chromium.run("return document.cookie").await, "");
-    assert_eq!(world.session().await[0], 200);
-    world.holds_no_token(&world.visible().await);
-
-    // The token of ten seconds is spent while the page does nothing; then everything is asked for at once.
-    let all = chromium
-        .run(
-            "await new Promise((over) => setTimeout(over, 11000)); \
-             return Promise.all(Array.from({ length: 50 }, async (_, at) => (await fetch(`/orders/${at}`)).status));",
-        )
-        .await;
-    assert_eq!(all, json!(vec![200; 50]));
-    let refreshed = |result| {
-        let series = format!("bearward_session_refreshes_total{{result=\"{result}\",session=\"web\"}}");
-        world.gateway.sample(&series).unwrap_or_default()
-    };
-    assert!(refreshed("success") >= 1.0);
-    assert_eq!(refreshed("invalid_grant") + refreshed("lost") + refreshed("refused") + refreshed("unavailable"), 0.0);
+    world.keeps_its_secrets().await;
+    world.works_through_a_refresh().await;
 
     // A request of a page of another site changes nothing: this one is of the provider's.
     chromium.go(&format!("{}/.well-known/openid-configuration", world.provider.issuer)).await;
@@ -196,9 +239,7 @@ async fn a_browser_logs_in_works_through_a_refresh_and_logs_out() {
     assert_eq!(world.session().await[0], 200);
 
     // The way out goes over the provider, which asks, and back.
-    let script = "const form = document.createElement('form'); form.method = 'post'; form.action = '/auth/logout'; \
-                  document.body.append(form); form.submit();";
-    chromium.run(script).await;
+    world.logs_out().await;
     chromium.arrives(&world.provider.issuer).await;
     chromium.run("document.querySelector('button[name=logout][value=yes]').click();").await;
     chromium.arrives(&world.at("/")).await;

@@ -2,7 +2,7 @@
 //!
 //! `tests/run --long` installs Keycloak from its archive and runs these.
 
-mod server;
+pub mod server;
 
 use std::time::{Duration, SystemTime};
 

@@ -149,15 +149,34 @@ impl Keycloak {
         assert_eq!(answer.status, 201, "{}", answer.body);
     }
 
-    async fn make_realm(&self) {
-        let audience = json!({
-            "name": "api",
-            "protocol": "openid-connect",
-            "protocolMapper": "oidc-audience-mapper",
-            "config": {
-                "included.custom.audience": "orders-api", "access.token.claim": "true", "id.token.claim": "true",
+    /// A client of the realm that logs browsers in at that origin, with access tokens of ten seconds; and from now on each
+    /// refresh token counts once.
+    pub async fn log_browsers_in(&self, client: &str, origin: &str) {
+        let client = json!({
+            "clientId": client,
+            "secret": SECRET,
+            "redirectUris": [format!("{origin}/auth/callback")],
+            "protocolMappers": [audience_mapper()],
+            "attributes": {
+                "access.token.lifespan": "10",
+                "post.logout.redirect.uris": format!("{origin}/"),
+                "backchannel.logout.url": format!("{origin}/auth/backchannel-logout"),
+                "backchannel.logout.session.required": "true",
             },
         });
+        let answer = self.admin(Method::POST, "/admin/realms/shop/clients", Some(&client)).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let client = answer.location().rsplit('/').next().unwrap().to_owned();
+        let scopes = self.admin(Method::GET, "/admin/realms/shop/client-scopes", None).await;
+        let scopes: Vec<Value> = serde_json::from_str(&scopes.body).unwrap();
+        let orders = text(scopes.iter().find(|scope| scope["name"] == "orders").unwrap(), "id");
+        let path = format!("/admin/realms/shop/clients/{client}/optional-client-scopes/{orders}");
+        assert_eq!(self.admin(Method::PUT, &path, None).await.status, 204);
+        let once = json!({ "revokeRefreshToken": true, "refreshTokenMaxReuse": 0 });
+        assert_eq!(self.admin(Method::PUT, "/admin/realms/shop", Some(&once)).await.status, 204);
+    }
+
+    async fn make_realm(&self) {
         let client = |id: &str, mappers: &[Value]| {
             json!({
                 "clientId": id, "secret": SECRET, "redirectUris": [REDIRECT_URI], "standardFlowEnabled": true,
@@ -168,7 +187,7 @@ impl Keycloak {
             "realm": "shop",
             "enabled": true,
             "sslRequired": "none",
-            "clients": [client(CLIENT, &[audience]), client("plain", &[])],
+            "clients": [client(CLIENT, &[audience_mapper()]), client("plain", &[])],
             "users": [{
                 "username": USER, "enabled": true, "email": "jo@acme.example", "emailVerified": true,
                 "firstName": "Jo", "lastName": "Example", "realmRoles": ["offline_access"],
@@ -212,6 +231,18 @@ impl Keycloak {
         let body = body.map(Value::to_string).unwrap_or_default();
         Browser::default().send(method, &format!("{origin}{path}").parse().unwrap(), &headers, body).await
     }
+}
+
+/// Puts the API into the audience of a client's access tokens, and of its ID tokens.
+fn audience_mapper() -> Value {
+    json!({
+        "name": "api",
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-audience-mapper",
+        "config": {
+            "included.custom.audience": "orders-api", "access.token.claim": "true", "id.token.claim": "true",
+        },
+    })
 }
 
 /// A member of an answer.
