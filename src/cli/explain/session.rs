@@ -12,7 +12,7 @@ use crate::gateway::{self, Page, Stored, Unopened};
 use crate::policy::browser;
 use crate::policy::login::return_to;
 use crate::policy::policies::Policies;
-use crate::policy::reject::Quoted;
+use crate::policy::reject::{Quoted, Reject};
 use crate::policy::route::Route;
 use crate::policy::session;
 use crate::policy::site::{Site, SiteId};
@@ -27,15 +27,14 @@ impl Explanation {
         cookie: &str,
         online: bool,
     ) -> Result<Self, String> {
-        let Some(id) = route.session else { return Ok(self) };
+        let own = route.session.and_then(|id| Some((id, config.sessions.get(id.0)?)));
+        let Some((id, own)) = own else { return Ok(self.ending(Step::Credential, NOT_IN_FORCE)) };
         let Some(stored) = self.opened(config, id, cookie).await? else { return Ok(self) };
         if stored.standing == session::Standing::Spent {
             self.steps.unseen(Step::Size, SPENT, "let the browser send one request, then explain again");
             return Ok(self);
         }
-        let rules = &config.rules;
-        let Some(own) = config.sessions.get(id.0) else { return Ok(self) };
-        match gateway::by_grant(own, &stored.session, policies, rules) {
+        match gateway::by_grant(own, &stored.session, policies, &config.rules) {
             Some(caller) => {
                 let how = "opaque: judged by what was granted with it".to_owned();
                 self.steps.passed(Step::Shape, how);
@@ -73,7 +72,8 @@ impl Explanation {
         (id, beneath): (SiteId, &str),
         request: &Request<()>,
     ) -> Result<Self, String> {
-        let Some(site) = config.rules.sites.get(id.0) else { return Ok(self) };
+        let site = config.rules.sites.get(id.0);
+        let Some(site) = site else { return Ok(self.ending(Step::Route, NOT_IN_FORCE)) };
         let page = match Page::at(beneath, request.method()) {
             Ok(page) => page,
             Err(reject) => return Ok(self.ending(Step::Route, reject)),
@@ -135,6 +135,8 @@ fn saw(name: &str, stored: &Stored) -> String {
     };
     format!("session {name} of subject {subject}; its access token {token}")
 }
+
+const NOT_IN_FORCE: Reject = Reject::Internal { why: "a session is not in force" };
 
 /// Why a spent token is not judged.
 const SPENT: &str = "the gateway has a spent access token renewed first, which would change the session";
