@@ -84,7 +84,7 @@ impl Ledger {
         let families = &telemetry.metrics.families;
         // What an alert asks about is there from the start, at zero.
         for name in labels.issuers {
-            families.jwks_keys.with_label_values(&[*name]);
+            families.jwks_keys.series([name]);
         }
         Self {
             telemetry: Arc::clone(telemetry),
@@ -149,10 +149,7 @@ impl Ledger {
             ) = outcome.failure
             {
                 let labels = [&*self.upstream_names[visit.upstream], code.facts().name];
-                upstream
-                    .errors
-                    .series(code as u16, || self.families().upstream_errors.with_label_values(&labels))
-                    .inc();
+                upstream.errors.series(code as u16, || self.families().upstream_errors.series(labels)).inc();
             }
         }
     }
@@ -169,7 +166,7 @@ impl Ledger {
         };
         route.requests[method].series(key, || {
             let labels = [name, METHODS[method], status, by];
-            self.families().requests.with_label_values(&labels)
+            self.families().requests.series(labels)
         })
     }
 
@@ -184,7 +181,7 @@ impl Ledger {
         let place = issuer.filter(|issuer| *issuer < none).unwrap_or(none);
         route.decisions[place].series(decision.key(), || {
             let issuer = self.issuer_name(issuer).unwrap_or(NONE);
-            self.families().decisions.with_label_values(&[name, issuer, decision.label()])
+            self.families().decisions.series([name, issuer, decision.label()])
         })
     }
 
@@ -197,8 +194,8 @@ impl Ledger {
                 requests: [const { Chain::new() }; METHODS.len()],
                 decisions: (0..=self.issuer_names.len()).map(|_| Chain::new()).collect(),
                 shadow_refusals: Chain::new(),
-                duration: self.families().request_duration.with_label_values(&[name]),
-                overhead: self.families().overhead.with_label_values(&[name]),
+                duration: self.families().request_duration.series([name]),
+                overhead: self.families().overhead.series([name]),
             })
         })
     }
@@ -211,13 +208,13 @@ impl Ledger {
     /// Counts a request that was permitted by an ID token, where the issuer's `accept_id_tokens` lets it.
     pub fn id_token_accepted(&self, route: Option<usize>, issuer: Option<usize>) {
         let (route, issuer) = (self.route_name(route).unwrap_or(NONE), self.issuer_name(issuer).unwrap_or(NONE));
-        self.families().id_tokens_accepted.with_label_values(&[route, issuer]).inc();
+        self.families().id_tokens_accepted.series([route, issuer]).inc();
     }
 
     /// Counts a request that was let through in shadow mode, and would else have been refused with this code.
     pub fn shadow_refused(&self, route: Option<usize>, code: Code) {
         let name = self.route_name(route).unwrap_or(NONE);
-        let made = || self.families().shadow_refusals.with_label_values(&[name, code.facts().name]);
+        let made = || self.families().shadow_refusals.series([name, code.facts().name]);
         self.route(route).shadow_refusals.series(code as u16, made).inc();
     }
 
@@ -234,10 +231,10 @@ impl Drop for Ledger {
 
 impl UpstreamSeries {
     fn new(families: &Families, name: &str) -> Self {
-        let state = |state: ConnectionState| families.upstream_connections.with_label_values(&[name, state.label()]);
-        let retries = |result: &RetryResult| families.upstream_retries.with_label_values(&[name, result.label()]);
+        let state = |state: ConnectionState| families.upstream_connections.series([name, state.label()]);
+        let retries = |result: &RetryResult| families.upstream_retries.series([name, result.label()]);
         Self {
-            duration: families.upstream_duration.with_label_values(&[name]),
+            duration: families.upstream_duration.series([name]),
             errors: Chain::new(),
             counts: UpstreamCounts {
                 idle: state(ConnectionState::Idle),

@@ -5,32 +5,33 @@
 //! the last of what happened can still be read, but only those of the last 64 names that left: names that are new with
 //! each reload cannot fill the memory.
 //!
-//! What is counted of requests has its series in [`super::ledger`]. Only these two files and `families` know the
+//! What is counted of requests has its series in [`super::ledger`]. Only these two files, `families` and `family` know the
 //! `prometheus` crate, so that another library can take its place. None of them decides what is worth counting:
 //! [`Outcome`](super::Outcome) says what happened to a request, and the owners of connections, key sets and the
 //! configuration tell their own.
 
 use std::time::{Duration, SystemTime};
 
+use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{IntCounter, IntGauge, TextEncoder};
 
-use super::families::{Families, remove};
+use super::families::Families;
 use super::labels::{
     CacheResult, ConnectionFault, FetchResult, FetchTrigger, IntrospectionResult, NONE, RefreshResult, ReloadResult,
     SessionEvent,
 };
 use super::names::{Name, Names};
 
-/// A metric's name or labels are not what Prometheus takes, or two have one name: a defect of ours, seen at start.
+/// A metric's buckets are not what Prometheus takes: a defect of ours, seen at start.
 #[derive(Debug, thiserror::Error)]
-#[error("a metric cannot be registered: {0}")]
+#[error("a metric cannot be made: {0}")]
 pub struct MetricFault(#[from] prometheus::Error);
 
 /// The metrics of one process.
 pub struct Metrics {
-    registry: Registry,
     pub(super) families: Families,
+    process: ProcessCollector,
     names: Names,
     listener_names: Vec<String>,
     listeners: Box<[IntGauge]>,
@@ -77,29 +78,25 @@ impl Dropped {
 }
 
 impl Metrics {
-    /// Registers every metric. `listeners` are the public listeners' addresses, as configured.
+    /// Makes every metric. `listeners` are the public listeners' addresses, as configured.
     ///
     /// # Errors
     ///
-    /// A metric's own name or labels are wrong, whatever the configuration says: a defect of ours.
+    /// A metric's own buckets are wrong, whatever the configuration says: a defect of ours.
     pub fn new(listeners: &[&str]) -> Result<Self, MetricFault> {
-        let registry = Registry::new();
-        let families = Families::new(&registry)?;
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        let gauge = |name: &&str| families.connections.with_label_values(&[*name]);
+        let families = Families::new()?;
+        let gauge = |name: &&str| families.connections.series([name]);
         // What an alert asks about is there from the start, at zero.
-        let verified_cache = CacheResult::ALL
-            .iter()
-            .map(|result| families.verified_cache.with_label_values(&[result.label()]))
-            .collect();
+        let verified_cache =
+            CacheResult::ALL.iter().map(|result| families.verified_cache.series([result.label()])).collect();
         for result in ReloadResult::ALL {
-            families.config_reloads.with_label_values(&[result.label()]).inc_by(0);
+            families.config_reloads.series([result.label()]).inc_by(0);
         }
-        families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        families.build_info.series([env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             listener_names: listeners.iter().map(|name| (*name).to_owned()).collect(),
             listeners: listeners.iter().map(gauge).collect(),
-            registry,
+            process: ProcessCollector::for_self(),
             families,
             names: Names::default(),
             verified_cache,
@@ -109,7 +106,8 @@ impl Metrics {
     /// All of it in the text form of Prometheus (version 0.0.4).
     pub fn render(&self) -> String {
         let mut text = String::new();
-        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+        self.families.write(&mut text);
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.process.collect(), &mut text) {
             tracing::error!(%error, "the metrics could not be written in full");
         }
         text
@@ -143,21 +141,21 @@ impl Metrics {
     /// Counts a connection's fault; `listener` is its place in the configuration.
     pub fn connection_failed(&self, listener: usize, fault: ConnectionFault) {
         let listener = self.listener_names.get(listener).map_or(NONE, String::as_str);
-        self.families.connection_errors.with_label_values(&[listener, fault.label()]).inc();
+        self.families.connection_errors.series([listener, fault.label()]).inc();
     }
 
     /// Counts a fetch of the key set of the issuer of that name, after which there are so many usable keys.
     pub fn jwks_fetched(&self, issuer: &str, trigger: FetchTrigger, result: FetchResult, keys: usize) {
         self.jwks_held(issuer, keys);
         self.names.if_used(&Name::issuer(issuer), || {
-            self.families.jwks_fetches.with_label_values(&[issuer, trigger.label(), result.label()]).inc();
+            self.families.jwks_fetches.series([issuer, trigger.label(), result.label()]).inc();
         });
     }
 
     /// Tells how many usable keys there are of the issuer of that name.
     pub fn jwks_held(&self, issuer: &str, keys: usize) {
         self.names.if_in_force(&Name::issuer(issuer), || {
-            self.families.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
+            self.families.jwks_keys.series([issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
         });
     }
 
@@ -165,16 +163,16 @@ impl Metrics {
     pub fn jwks_replaced(&self, issuer: &str, at: SystemTime) {
         let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.names.if_in_force(&Name::issuer(issuer), || {
-            self.families.jwks_last_success.with_label_values(&[issuer]).set(seconds);
+            self.families.jwks_last_success.series([issuer]).set(seconds);
         });
     }
 
     /// Counts a question to the issuer of that name about an opaque token, and how long a call took where one was made.
     pub fn introspected(&self, issuer: &str, result: IntrospectionResult, took: Option<Duration>) {
         self.names.if_used(&Name::issuer(issuer), || {
-            self.families.introspections.with_label_values(&[issuer, result.label()]).inc();
+            self.families.introspections.series([issuer, result.label()]).inc();
             if let Some(took) = took {
-                self.families.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
+                self.families.introspection_duration.series([issuer]).observe(took.as_secs_f64());
             }
         });
     }
@@ -182,14 +180,14 @@ impl Metrics {
     /// Counts a request to renew the access token of a session of that name.
     pub fn session_refreshed(&self, session: &str, result: RefreshResult) {
         self.names.if_used(&Name::session(session), || {
-            self.families.session_refreshes.with_label_values(&[session, result.label()]).inc();
+            self.families.session_refreshes.series([session, result.label()]).inc();
         });
     }
 
     /// Counts what happened to a session of that name.
     pub fn session_event(&self, session: &str, event: SessionEvent) {
         self.names.if_used(&Name::session(session), || {
-            self.families.sessions.with_label_values(&[session, event.label()]).inc();
+            self.families.sessions.series([session, event.label()]).inc();
         });
     }
 
@@ -207,7 +205,7 @@ impl Metrics {
 
     /// Counts a reload of the configuration.
     pub fn config_reloaded(&self, result: ReloadResult) {
-        self.families.config_reloads.with_label_values(&[result.label()]).inc();
+        self.families.config_reloads.series([result.label()]).inc();
         self.families.config_last_reload.set(match result {
             ReloadResult::Success => 1.0,
             ReloadResult::Failure => 0.0,
@@ -216,8 +214,8 @@ impl Metrics {
 
     /// Tells which configuration is in force; the one before is told no longer. Counts as a good load.
     pub fn config_in_force(&self, hash: &str) {
-        self.families.config_info.with_label_values(&[hash]).set(1);
-        remove(&self.families.config_info, |labels| labels.get("hash") != Some(&hash));
+        self.families.config_info.series([hash]).set(1);
+        self.families.config_info.keep(|[known]| known == hash);
         self.families.config_last_reload.set(1.0);
     }
 
@@ -226,12 +224,10 @@ impl Metrics {
         let mut names = Vec::new();
         for (name, not_after) in certificates {
             let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-            self.families.certificate_expiry.with_label_values(&[name]).set(seconds);
+            self.families.certificate_expiry.series([name]).set(seconds);
             names.push(name);
         }
-        remove(&self.families.certificate_expiry, |labels| {
-            labels.get("name").is_some_and(|name| !names.contains(name))
-        });
+        self.families.certificate_expiry.keep(|[name]| names.contains(&name));
     }
 
     /// The count of access lines that were not written.

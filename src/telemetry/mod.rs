@@ -11,6 +11,7 @@
 
 pub mod access;
 mod families;
+mod family;
 pub mod labels;
 pub mod ledger;
 mod lines;
