@@ -4,7 +4,8 @@
 //! `cargo bench --bench hop`. Every server is a process of its own, so that its processor time and memory are its own; the
 //! figure to trust on a shared machine is processor time per request. Layouts: *per core* is what `run` does, one
 //! single-threaded runtime per worker with upstream connections of its own; *shared* is one multi-threaded runtime with
-//! one pool, made of the same parts. *Traced* sends spans of that share of the requests to a collector.
+//! one pool, made of the same parts. *Traced* sends spans of that share of the requests to a collector;
+//! `cargo bench --bench hop -- traced` measures these alone, in many rounds: what they cost is less than two rounds differ by.
 
 #![allow(
     missing_docs,
@@ -48,6 +49,7 @@ use tokio::runtime::Builder;
 
 const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 4;
+const TRACED_ROUNDS: usize = 20;
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(3);
 
@@ -59,12 +61,16 @@ fn main() {
         [_, "collector"] => collector(),
         [_, "per-core", config] => harness::gateway(Path::new(config)),
         [_, "shared", config] => shared(Path::new(config)),
-        _ => compare(),
+        _ if words.contains(&"traced") => compare(|name| name.starts_with(UNTRACED), TRACED_ROUNDS),
+        _ => compare(|_| true, ROUNDS),
     }
 }
 
-/// Runs every case in turn and prints the medians.
-fn compare() {
+/// What traced rows are compared with.
+const UNTRACED: &str = "RS256 token, per core";
+
+/// Runs the chosen cases in turn and prints the medians.
+fn compare(chosen: impl Fn(&str) -> bool, rounds: usize) {
     let directory = tempfile::tempdir().unwrap();
     let upstream = Server::start(&["upstream"]);
     let key = Key::rsa("key");
@@ -82,17 +88,18 @@ fn compare() {
     let (hundredth, tenth) = (traced("0.01"), traced("0.1"));
     let plain = "GET /plain HTTP/1.1\r\nHost: api.example.com\r\n\r\n".to_owned();
     let bearer = format!("GET /orders HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\r\n");
-    let cases = [
+    let mut cases = vec![
         ("straight to the upstream", &upstream, &plain),
         ("public route, per core", &per_core, &plain),
         ("public route, shared", &shared, &plain),
-        ("RS256 token, per core", &per_core, &bearer),
+        (UNTRACED, &per_core, &bearer),
         ("RS256 token, shared", &shared, &bearer),
         ("RS256 token, per core, traced 1 %", &hundredth, &bearer),
         ("RS256 token, per core, traced 10 %", &tenth, &bearer),
     ];
+    cases.retain(|(name, _, _)| chosen(name));
     let mut results: Vec<Vec<Load>> = cases.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for ((_, server, request), loads) in cases.iter().zip(&mut results) {
             loads.push(Load::measure(server, request));
         }
@@ -108,6 +115,17 @@ fn compare() {
             Spread::of(loads, |load| load.per_second).median,
             Spread::of(loads, |load| load.p50_us).median,
             Spread::of(loads, |load| load.p99_us).median,
+        );
+    }
+    let rows = || cases.iter().map(|(name, _, _)| *name).zip(&results);
+    let untraced = rows().find(|(name, _)| *name == UNTRACED).map(|(_, loads)| loads);
+    for (name, loads) in rows().filter(|(name, _)| name.contains("traced")) {
+        let pairs = loads.iter().zip(untraced.unwrap());
+        let mut ratios: Vec<f64> = pairs.map(|(traced, untraced)| traced.cpu_us / untraced.cpu_us).collect();
+        ratios.sort_by(f64::total_cmp);
+        let [low, median, high] = [1, 2, 3].map(|quarter| ratios[(ratios.len() - 1) * quarter / 4]);
+        println!(
+            "{name}: {median:.3} times the untraced CPU of the same round (half of the rounds: {low:.3}..{high:.3})"
         );
     }
 }
