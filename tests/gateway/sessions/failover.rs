@@ -12,7 +12,7 @@ use crate::harness::tokens::Tokens;
 use crate::stores::{at, opened};
 
 /// How long a failover may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How long a request may wait for a server that is gone: a second for each of two tries, and then some for a busy machine.
 const WAIT: Duration = Duration::from_secs(10);
@@ -72,6 +72,7 @@ impl Kept {
 }
 
 #[tokio::test]
+#[ignore = "waits for servers that miss each other, which a machine that is busy confuses; `tests/run --long` runs it"]
 async fn a_sentinels_failover_logs_nobody_out() {
     let Some(mut first) = Redis::start(&[]) else { return };
     let port = first.port().to_string();
@@ -99,6 +100,7 @@ async fn a_sentinels_failover_logs_nobody_out() {
 }
 
 #[tokio::test]
+#[ignore = "waits for servers that miss each other, which a machine that is busy confuses; `tests/run --long` runs it"]
 async fn a_clusters_failover_logs_nobody_out() {
     let Some(mut cluster) = Cluster::start().await else { return };
     cluster.add_replica().await;
