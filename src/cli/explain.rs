@@ -7,6 +7,7 @@
 //! its file (`Bearer`, quotation marks, the issuer's whole answer) is taken off, and told with its cure: who asks why a token
 //! is refused means the token.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -85,9 +86,15 @@ fn request(arguments: &ExplainArguments) -> Result<(Request<()>, Vec<Fault>), St
     let mut around = Vec::new();
     if let Some(file) = &arguments.token_file {
         let Found { token, faults } = token_text::unwrap(&super::read_token(Some(file))?);
+        if token.is_empty() {
+            let why = faults.last().map_or(Cow::Borrowed("there is nothing in it"), Fault::what);
+            let cure = faults.last().map_or("put the token into it", Fault::cure);
+            return Err(format!("the token file holds no token: {why}\nhelp: {cure}"));
+        }
         around = faults;
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| "the token file holds bytes that no header can hold")?;
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(
+            |_| "the token file holds a line break or other bytes that no header can hold; put the token alone into it",
+        )?;
         value.set_sensitive(true);
         headers.append(AUTHORIZATION, value);
     }

@@ -24,6 +24,8 @@ pub(super) enum Fault {
         /// Whether there is another token in it.
         others: bool,
     },
+    /// The issuer's answer, which is an error.
+    Error,
     /// Form fields such as `access_token=...&token_type=...`.
     Form,
     /// The name of the header stands in front.
@@ -61,6 +63,7 @@ impl Fault {
                 )
                 .into();
             }
+            Self::Error => "it is an error of the issuer in JSON",
             Self::Form => "it is a form or the end of a URL; `access_token` of it is looked at",
             Self::Field => "the header's name stands in front",
             Self::Scheme => "`Bearer ` stands in front",
@@ -81,6 +84,7 @@ impl Fault {
     pub(super) fn cure(&self) -> &'static str {
         match self {
             Self::Answer { .. } => "send the value of `access_token` alone, without its quotation marks",
+            Self::Error => "see its `error` and `error_description`: the issuer gave no token",
             Self::Form => "send the value of `access_token` alone, decoded",
             Self::Field => "put the token alone into the file; it is sent as `Authorization: Bearer TOKEN`",
             Self::Scheme => "put the token alone into the file; `Bearer ` is written once, where the header is made",
@@ -147,13 +151,16 @@ fn peeled(text: &str, faults: &mut Vec<Fault>) -> Option<String> {
     Some(inner)
 }
 
-/// A token response (RFC 6749 section 5.1): the access token, or else whatever token there is.
+/// A token response (RFC 6749 section 5.1): the access token, or else whatever token there is; nothing of an error.
 fn answer(text: &str) -> Option<(String, Fault)> {
     let answer: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
     let mut tokens = ["access_token", "id_token", "refresh_token"]
         .into_iter()
         .filter_map(|name| Some((name, answer.get(name)?.as_str()?.to_owned())));
-    let (taken, token) = tokens.next()?;
+    let Some((taken, token)) = tokens.next() else {
+        // RFC 6749 section 5.2.
+        return answer.contains_key("error").then(|| (String::new(), Fault::Error));
+    };
     Some((token, Fault::Answer { taken, others: tokens.next().is_some() }))
 }
 
@@ -279,6 +286,12 @@ mod tests {
         assert_eq!(find("eyJ.a+b/.c").token, "eyJ.a-b_.c");
         assert_eq!(find("eyJ.a+b/.c").faults, [Fault::Alphabet]);
         assert_eq!(find("eyJhb\u{2026}.b.c").faults, [Fault::Foreign('\u{2026}')]);
+    }
+
+    #[test]
+    fn an_error_of_the_issuer_holds_no_token() {
+        let found = find(r#"{"error":"invalid_grant","error_description":"Code not valid"}"#);
+        assert_eq!(found, Found { token: String::new(), faults: vec![Fault::Error] });
     }
 
     #[test]

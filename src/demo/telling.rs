@@ -34,7 +34,10 @@ impl Demo {
             let _ = write!(text, "\n  # {}: {}\n  {line}\n", stop.title, stop.answer.told());
         }
         if let Some(line) = self.renewal() {
-            let _ = write!(text, "\nNew tokens in the files of that login, as often as they have ended:\n\n  {line}\n");
+            let _ = write!(
+                text,
+                "\nNew tokens in the files of that login, whenever the last ones have ended:\n\n  {line}\n"
+            );
         }
         text += "\nWhat a browser does, where a session's cookie takes the place of a token:\n";
         for (title, line) in self.session() {

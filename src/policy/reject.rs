@@ -621,7 +621,12 @@ impl Reject {
             }
             Self::ProofRequired => "let the client ask for a token that is not bound (no DPoP, no mTLS binding)",
             Self::ScopeInsufficient { .. } => "let the client ask for the scope, and the issuer grant it",
-            Self::ClientRefused { .. } => "add the client to `client_ids` of the policy if it is to be let in",
+            Self::ClientRefused { found: None, .. } => {
+                "have the issuer write the client into its tokens, or leave `client_ids` of the policy out and judge by `audience`"
+            }
+            Self::ClientRefused { found: Some(_), .. } => {
+                "add the client to `client_ids` of the policy if it is to be let in"
+            }
             Self::ClaimInsufficient { .. } => "grant it at the issuer, or change `claims` of the policy",
             Self::CsrfRefused { .. } => {
                 "send it from a page of the session's `origin`, or with `Authorization: Bearer` instead of the cookie"

@@ -476,6 +476,19 @@ fn what_stands_around_a_token_in_its_file_is_taken_off_and_told() {
     let done = case.explain(&format!("{head} {tail}"), &[]);
     assert!(done.code == 1 && done.out.contains("\nrefused: 400 credential_malformed\n"), "{}", done.out);
     assert_eq!(case.explain(&token, &["--json"]).json()["text"], json!([]));
+    for (text, told) in [
+        ("", "error: the token file holds no token: there is nothing in it\nhelp: put the token into it\n"),
+        (
+            r#"{"error":"invalid_grant"}"#,
+            "error: the token file holds no token: it is an error of the issuer in JSON\n\
+             help: see its `error` and `error_description`: the issuer gave no token\n",
+        ),
+        ("a\nb", "error: the token file holds a line break or other bytes that no header can hold"),
+    ] {
+        let done = case.explain(text, &[]);
+        assert_eq!((done.code, done.out.as_str()), (2, ""), "{text:?}");
+        assert!(done.err.starts_with(told), "{text:?}: {}", done.err);
+    }
 }
 
 /// One token, one answer: `explain` tells first what the gateway answers, with the same configuration.

@@ -156,6 +156,9 @@ fn network(text: &str) -> Result<IpNet, Wrong> {
 
 fn url(text: &str) -> Result<Url, Wrong> {
     let help = "write the whole address: \"https://login.example.com/jwks\"";
+    if !text.contains(':') && text.contains('.') && !text.contains(char::is_whitespace) {
+        return Err(Wrong::new(format!("`{text}` has no scheme"), format!("write \"https://{text}\"")));
+    }
     let url = Url::parse(text).map_err(|why| Wrong::new(format!("not a URL: {why}"), help))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(Wrong::new("a URL with a user, a password or a fragment", help));
@@ -196,7 +199,12 @@ fn origin(text: &str) -> Result<Origin, Wrong> {
 fn page_origin(text: &str) -> Result<PageOrigin, Wrong> {
     let help = "write the one origin at which browsers see this gateway: \"https://app.example.com\"";
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let url = url.ok_or_else(|| Wrong::new(format!("`{text}` is not the origin of web pages"), help))?;
+    let url = url.ok_or_else(|| {
+        let meant = Url::parse(&format!("https://{text}")).ok().filter(|_| !text.contains("://"));
+        let help =
+            meant.map_or_else(|| help.to_owned(), |url| format!("write \"{}\"", url.origin().ascii_serialization()));
+        Wrong::new(format!("`{text}` is not the origin of web pages"), help)
+    })?;
     let written = url.origin().ascii_serialization();
     if written == text {
         return Ok(PageOrigin(url));

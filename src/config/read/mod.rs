@@ -122,8 +122,10 @@ impl<T: Read> Read for Vec<T> {
                 faults.mask(&value.span());
             }
             match value.get_ref().as_str().filter(|_| !Self::HIDDEN) {
-                Some(one) => {
-                    let help = format!("write it in brackets: `{} = [{one:?}]`", opt.name);
+                Some(text) => {
+                    let items = text.split([' ', ',']).filter(|item| !item.is_empty()).map(|item| format!("{item:?}"));
+                    let list = items.collect::<Vec<_>>().join(", ");
+                    let help = format!("write it in brackets: `{} = [{list}]`", opt.name);
                     faults.fault(&value.span(), format!("`{}` must be a list, not a string", opt.name), help);
                 }
                 None => mismatch(value, opt, Self::EXPECTED, faults),
