@@ -96,8 +96,7 @@ impl RelyingParty {
 }
 
 /// The caller, where a session's access token is opaque and its issuer is not asked about it: what is opaque is shown to
-/// nobody else. An issuer that names no scope granted what was asked for (RFC 6749 section 5.1). None where the token itself
-/// is to be judged.
+/// nobody else. None where the token itself is to be judged.
 pub fn by_grant<'r>(
     own: &config::Session,
     session: &Session,
@@ -109,12 +108,11 @@ pub fn by_grant<'r>(
     if asked || jwt::is_shaped(&access_token.text) {
         return None;
     }
-    let requested = own.scopes.join(" ");
     let grant = Grant {
         issuer: &login.issuer,
         client_id: &own.client.id,
         subject: &login.subject,
-        scope: access_token.scope.as_deref().unwrap_or(&requested),
+        scope: access_token.scope.as_deref().unwrap_or_default(),
     };
     Some(Principal::granted(grant, (own.issuer, rules.issuers.get(own.issuer.0)?)))
 }

@@ -8,7 +8,8 @@
 //!    spent. An issuer that answers with a token that ends no later than the old one is asked again only when that is spent.
 //! 4. Before an issuer is asked, an [`Attempt`] is put into the stored session. Whoever finds one that is under way waits for
 //!    its end as for a lease; one that failed is left alone for [`PAUSE`], by everybody.
-//! 5. A renewal replaces the refresh token where the issuer sends a new one (rotation), and never the subject.
+//! 5. A renewal replaces the refresh token where the issuer sends a new one (rotation), and never the subject. Where it names
+//!    no scopes they are those there were (RFC 6749 section 6), not what was once asked for.
 
 mod cookie;
 
@@ -191,6 +192,8 @@ impl Session {
             self.login.is_told_by(&jwt.contents().claims)?;
         }
         let stalled = access_token.expires.is_some() && access_token.expires <= self.access_token.expires;
+        let scope = access_token.scope.or_else(|| self.access_token.scope.clone());
+        let access_token = AccessToken { scope, ..access_token };
         Ok(Self {
             used: access_token.received.max(self.used),
             refresh_token: refresh_token.or_else(|| self.refresh_token.clone()),

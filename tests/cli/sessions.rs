@@ -97,7 +97,10 @@ url = "{store}"
         let nobody =
             source("https://login.example.com/token", "https://login.example.com/", "web", Authentication::None);
         let replica = Replica::at(nobody, store, &Clock::system());
-        let usual = json!({ "token_type": "Bearer", "refresh_token": REFRESH_TOKEN, "expires_in": 600 });
+        // A login notes the scopes, also where the issuer names none.
+        let usual = json!({
+            "token_type": "Bearer", "refresh_token": REFRESH_TOKEN, "expires_in": 600, "scope": "openid read",
+        });
         replica.logged_in(login("alice"), &merged(usual, granted)).await
     }
 

@@ -55,7 +55,8 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// What the issuer grants for the code.
+    /// What the issuer grants for the code. Where it names no scopes they are those that were asked for (RFC 6749 section 5.1),
+    /// and stay so, whatever others are asked for later.
     async fn exchange(&self, attempt: &Attempt, code: String) -> Result<Granted, Reject> {
         let (sessions, verifier) = (Arc::clone(&self.party.sessions), attempt.verifier());
         let redirect_uri = self.site.redirect_uri();
@@ -63,13 +64,15 @@ impl Visit<'_> {
             let grant = Grant::Code { code: &code, verifier: &verifier, redirect_uri: &redirect_uri };
             sessions.endpoint().ask(grant, None).await
         });
-        asked.await?.map_err(|failure| match failure {
+        let mut granted = asked.await?.map_err(|failure| match failure {
             Failure::InvalidGrant => Reject::LoginRefused { error: Quoted::from("invalid_grant"), description: None },
             Failure::Refused { why, .. } => {
                 Reject::LoginRefused { error: Quoted::from(why.as_str()), description: None }
             }
             Failure::Unavailable { why, help } => Reject::LoginUnavailable { why, help },
-        })
+        })?;
+        granted.access_token.scope.get_or_insert_with(|| self.own.scopes.join(" "));
+        Ok(granted)
     }
 
     /// Who logged in.

@@ -66,6 +66,22 @@ fn a_renewal_keeps_what_the_issuer_does_not_send() {
     assert_eq!(rotated.refresh_token.as_deref(), Some("refresh-550"));
 }
 
+/// RFC 6749 section 6: a refresh that asks for no scopes is for those that were granted, which the answer need not name.
+#[test]
+fn a_renewal_that_names_no_scopes_widens_none() {
+    let scoped = |scope: Option<&str>| {
+        let granted = granted(550, Some(1150));
+        let scope = scope.map(str::to_owned);
+        Granted { access_token: AccessToken { scope, ..granted.access_token }, ..granted }
+    };
+    let mut session = session(Some(600));
+    session.access_token.scope = Some("read".to_owned());
+    for (named, expected) in [(None, "read"), (Some("read write"), "read write"), (None, "read write")] {
+        session = session.renewed(scoped(named)).unwrap();
+        assert_eq!(session.access_token.scope.as_deref(), Some(expected));
+    }
+}
+
 #[test]
 fn nobody_becomes_another_by_a_renewal() {
     let token = |claims: &str| {

@@ -215,6 +215,23 @@ async fn an_opaque_token_counts_by_what_was_granted_with_it() {
     }
 }
 
+/// The answer to a refresh need not name the scopes again: they are those that were granted, not those that were asked for.
+#[tokio::test]
+async fn a_refresh_gives_an_opaque_token_no_scope_that_was_not_granted() {
+    for (granted, status) in [(json!({ "scope": "other" }), 403), (json!({}), 200)] {
+        let world = World::start().await;
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        let opaque = merged(world.granted("ada", &begun.nonce), &json!({ "access_token": "opaque" }));
+        assert_eq!(world.comes_back(&mut browser, &begun, &merged(opaque, &granted)).await.status, 302);
+        assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, status, "{granted}");
+        let asked = world.tokens.asked().len();
+        world.around.hands.advance(Duration::from_secs(601));
+        assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, status, "{granted}: renewed");
+        assert_eq!(world.tokens.asked().len(), asked + 1);
+    }
+}
+
 #[tokio::test]
 async fn an_opaque_token_ends_when_it_was_said_to() {
     let world = World::start().await;
