@@ -144,8 +144,7 @@ async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result
     let site = route.session.and_then(|id| rules.sites.get(id.0));
     let session = site.map(|site| format!(", with session {}", site.name)).unwrap_or_default();
     told.steps.passed(Step::Route, format!("{} ({}), to {upstream}{session}", route.name, route.path));
-    told.login =
-        site.filter(|_| browser::may_be_sent_to_login(method, headers)).map(|site| gateway::login_address(site, uri));
+    told.login = site.filter(|_| browser::may_be_sent_to_login(&view)).map(|site| gateway::login_address(site, uri));
     if let Some(preflighted) = route.preflight(&view) {
         let who = match preflighted {
             Preflighted::Answered(_) => "the gateway",

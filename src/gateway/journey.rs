@@ -20,6 +20,7 @@ use crate::policy::forwarded::{Hop, client_address};
 use crate::policy::permit::{Grounds, Permit};
 use crate::policy::principal::Principal;
 use crate::policy::reject::{Code, Reject};
+use crate::policy::request::RequestView;
 use crate::policy::route::Route;
 use crate::policy::site::SiteId;
 use crate::policy::trace::{RequestId, Trace};
@@ -100,12 +101,12 @@ impl Journey {
     }
 
     /// Notes the route that the request takes.
-    pub(super) fn takes(&mut self, index: usize, route: &Route, headers: &HeaderMap) {
+    pub(super) fn takes(&mut self, index: usize, route: &Route, request: &RequestView<'_>) {
         self.route = Some(index);
         self.site = route.session;
-        self.navigates = route.session.is_some() && browser::may_be_sent_to_login(&self.method, headers);
+        self.navigates = route.session.is_some() && browser::may_be_sent_to_login(request);
         if let CrossOrigin::Answered(_) = route.cross_origin {
-            self.origin = cors::origin(headers).cloned();
+            self.origin = cors::origin(request.headers()).cloned();
         }
     }
 

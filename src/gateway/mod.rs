@@ -157,7 +157,7 @@ impl Gateway {
             return Ok(response);
         }
         let (index, route) = rules.routes.find(&view)?;
-        journey.takes(index, route, request.headers());
+        journey.takes(index, route, &view);
         let permit = match route.preflight(&view) {
             Some(Preflighted::Answered(headers)) => return Ok(no_content(headers, journey)),
             Some(Preflighted::Forwarded(permit)) => permit,

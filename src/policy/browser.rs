@@ -25,9 +25,11 @@ pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && shows_answer(headers)
 }
 
-/// Whether the user can be sent to a login instead: it is a navigation, and shows no credential of another kind.
-pub fn may_be_sent_to_login(method: &Method, headers: &HeaderMap) -> bool {
-    !headers.contains_key(AUTHORIZATION) && is_navigation(method, headers)
+/// Whether the user can be sent to a login instead: it is a navigation, and shows no credential of another kind, be it one that
+/// is not taken: a token in the query would stand in the address of the login.
+pub fn may_be_sent_to_login(request: &RequestView<'_>) -> bool {
+    let shows_another = request.headers().contains_key(AUTHORIZATION) || request.has_token_in_query();
+    !shows_another && is_navigation(request.method(), request.headers())
 }
 
 /// Whether the answer of this request is shown to the user, whatever its method.

@@ -72,6 +72,9 @@ async fn who_has_no_session_is_sent_to_the_login_only_where_a_page_is_wanted() {
             }
         }
     }
+    // Nor is one that shows a token where none is taken: it would go on into another address.
+    let answer = world.browser().peek("GET", "/orders?access_token=x", NAVIGATES).await;
+    assert_eq!((answer.status, answer.header("location")), (401, None));
     assert_eq!(world.around.upstream.count(), 0);
 }
 
