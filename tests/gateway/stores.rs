@@ -224,6 +224,19 @@ async fn redis_is_found_again_when_it_comes_back() {
     assert_eq!(store.read(session).await.unwrap(), Some(entry("aa")));
 }
 
+/// Whoever comes while somebody waits for a server that is silent waits no longer than that one.
+#[tokio::test]
+async fn nobody_waits_in_a_row_for_a_server_that_is_silent() {
+    // Connections are made, and nobody takes them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let store = opened(&configured(StoreAddress::Redis(Url::parse(&url).unwrap())));
+    let begun = std::time::Instant::now();
+    let faults = join_all((0..20).map(|_| store.read(name(Kind::Session, 1)))).await;
+    assert!(faults.iter().all(Result::is_err));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn what_is_no_entry_of_ours_is_none() {
     let Some(redis) = Redis::start(&[]) else { return };

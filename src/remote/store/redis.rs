@@ -7,12 +7,13 @@
 //!    or is found out by whoever wrote. The way to a cluster is never given up: it knows all nodes, and mends itself where the
 //!    one of our address is gone.
 //! 3. Each command is one round trip and waits [`link::PATIENCE`] at most. Nothing waits for a server that is away: the next
-//!    command finds it as soon as it is back.
+//!    command finds it as soon as it is back. Who waits for a connection that cannot be made is refused with who made it.
 //! 4. Changes that hang on what is there are scripts of one key each, which a server runs whole.
 
 mod link;
 
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct RedisStore {
 struct Linked {
     link: Option<Link>,
     count: u64,
+    /// How many tries to connect came to nothing.
+    failed: u64,
 }
 
 impl RedisStore {
@@ -80,18 +83,24 @@ impl RedisStore {
 
     /// The connection there is, or a new one.
     async fn link(&self) -> RedisResult<(Link, u64)> {
+        let failed = self.linked().failed;
         if let Some(there) = self.there() {
             return Ok(there);
         }
         let _connecting = self.connecting.lock().await;
-        // Somebody else may have connected meanwhile.
+        // Somebody else may have connected meanwhile, or tried to. Were each to try for itself, the last of many would wait for
+        // all the others' tries at a server that is silent.
         if let Some(there) = self.there() {
             return Ok(there);
         }
+        if self.linked().failed != failed {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "somebody else could not connect just now").into());
+        }
         let connected = self.control.spawn(self.address.clone().connect());
         let broken_off = |_| RedisError::from((ErrorKind::Io, "the connection broke off"));
-        let link = connected.await.map_err(broken_off)??;
+        let connected = connected.await.map_err(broken_off).and_then(|connected| connected);
         let mut linked = self.linked();
+        let link = connected.inspect_err(|_| linked.failed += 1)?;
         linked.count += 1;
         linked.link = Some(link.clone());
         Ok((link, linked.count))
