@@ -7,7 +7,8 @@
 //!    token endpoint is trouble: neither says anything of a session.
 //! 3. One call is made for each request to make one: nothing is repeated here, because the issuer may have seen a refresh
 //!    token although no answer came.
-//! 4. An issuer that fails several times in a row is left alone for a moment; then one call tries it.
+//! 4. An issuer that fails several times in a row is left alone for a moment; then one call tries it. Codes count apart from
+//!    refresh tokens: anybody can bring a code that the issuer stumbles over.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,7 +104,8 @@ pub struct TokenEndpoint {
     revocation: Option<Endpoint>,
     http: Client,
     clock: Clock,
-    breaker: Mutex<Breaker>,
+    codes: Mutex<Breaker>,
+    refreshes: Mutex<Breaker>,
 }
 
 impl TokenEndpoint {
@@ -115,7 +117,8 @@ impl TokenEndpoint {
             revocation: source.revocation.as_ref().map(|own| endpoint(own, "revocation_endpoint")),
             http: http.trusting(source.authorities.as_ref()),
             clock: clock.clone(),
-            breaker: Mutex::default(),
+            codes: Mutex::default(),
+            refreshes: Mutex::default(),
             source,
         }
     }
@@ -132,11 +135,11 @@ impl TokenEndpoint {
     /// See [`Failure`].
     pub async fn ask(&self, grant: Grant<'_>, traceparent: Option<HeaderValue>) -> Result<Granted, Failure> {
         let begun = self.clock.now();
-        let admitted = self.breaker().admit(begun, self.source.timeout);
+        let admitted = self.breaker(&grant).admit(begun, self.source.timeout);
         admitted.map_err(|_| Failure::unavailable(LEFT_ALONE, "see why it failed; it is tried again by itself"))?;
         let answered = self.exchange(grant, traceparent, begun.after(self.source.timeout)).await;
         let failed = matches!(answered, Err(Failure::Unavailable { .. })).then_some(Duration::ZERO);
-        self.breaker().ended(failed, self.clock.now());
+        self.breaker(&grant).ended(failed, self.clock.now());
         answered
     }
 
@@ -207,9 +210,13 @@ impl TokenEndpoint {
         reply.map_err(|error: FetchError| Failure::unavailable(error.to_string(), error.help()))
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+    fn breaker(&self, grant: &Grant<'_>) -> MutexGuard<'_, Breaker> {
+        let breaker = match grant {
+            Grant::Code { .. } => &self.codes,
+            Grant::Refresh(_) => &self.refreshes,
+        };
         // What it guards is whole after every step.
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -227,6 +227,24 @@ async fn a_code_that_is_refused_and_an_issuer_that_does_not_answer_are_told_apar
     assert!(answer.text().contains("login_unavailable"));
 }
 
+/// Anybody can bring codes; who is logged in has no harm of what an issuer makes of them.
+#[tokio::test]
+async fn codes_that_an_issuer_stumbles_over_hold_up_no_refresh() {
+    let world = World::start().await;
+    let logged_in = world.logged_in().await;
+    world.around.hands.advance(Duration::from_secs(601));
+    world.tokens.otherwise(Reply::status(500, "", ""));
+    for _ in 0..6 {
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        let answer = browser.get(&format!("/auth/callback?code=c&state={}", begun.state), &[]).await;
+        assert_eq!(answer.status, 503);
+    }
+    world.tokens.mended();
+    let answer = logged_in.peek("GET", "/orders", super::SCRIPT).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 #[tokio::test]
 async fn an_issuer_that_announces_its_name_must_say_it() {
     let tokens = Tokens::start().await;
