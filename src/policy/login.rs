@@ -80,9 +80,9 @@ impl Attempt {
         URL_SAFE_NO_PAD.encode(hmac::sign(&key, what.as_bytes()))
     }
 
+    /// It may have begun at a replica whose clock is ahead of ours.
     fn holds(&self, now: SystemTime) -> bool {
-        let now = seconds(now);
-        now >= self.begun && now - self.begun < Self::LIFE.as_secs()
+        seconds(now).abs_diff(self.begun) < Self::LIFE.as_secs()
     }
 }
 
@@ -162,7 +162,7 @@ fn return_address(text: &str, site: &Site) -> Option<String> {
     let plain = text.len() <= LONGEST_RETURN && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let rest = text.strip_prefix('/').filter(|rest| plain && !rest.starts_with('/'))?;
     let path = rest.split(['?', '#']).next().unwrap_or_default();
-    let decoded: Vec<u8> = percent_decoded(path);
+    let decoded = percent_decoded(path)?;
     let read_otherwise = decoded.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\')
         || decoded.starts_with(b"/")
         || decoded.split(|byte| *byte == b'/').any(|segment| segment == b"." || segment == b"..");
@@ -174,10 +174,14 @@ fn return_address(text: &str, site: &Site) -> Option<String> {
     (!read_otherwise && !is_own && stays).then(|| text.to_owned())
 }
 
-/// Decoded until nothing is left to decode: some server may do so.
-fn percent_decoded(text: &str) -> Vec<u8> {
+/// How often a path may have been encoded over again. The gateway itself takes no path that was twice.
+const MOST_ENCODED: usize = 4;
+
+/// Decoded until nothing is left to decode: some server may do so. None where that does not come soon, which would be much
+/// work for a few bytes.
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.as_bytes().to_vec();
-    loop {
+    for _ in 0..=MOST_ENCODED {
         let mut decoded = Vec::with_capacity(bytes.len());
         let mut rest = bytes.as_slice();
         while let Some((byte, after)) = rest.split_first() {
@@ -188,10 +192,11 @@ fn percent_decoded(text: &str) -> Vec<u8> {
             rest = if encoded.is_some() { &after[2..] } else { after };
         }
         if decoded == bytes {
-            return bytes;
+            return Some(bytes);
         }
         bytes = decoded;
     }
+    None
 }
 
 /// What an issuer is asked for a login.

@@ -20,6 +20,7 @@ fn a_return_address_is_a_path_of_this_origin() {
         assert_eq!(return_address(good, &Site::example()).as_deref(), Some(good));
     }
     let long = format!("/{}", "a".repeat(LONGEST_RETURN));
+    let encoded = format!("/%{}20", "25".repeat(MOST_ENCODED));
     for bad in [
         "",
         "orders",
@@ -63,6 +64,7 @@ fn a_return_address_is_a_path_of_this_origin() {
         "?x",
         "#x",
         &long,
+        &encoded,
     ] {
         assert_eq!(return_address(bad, &Site::example()), None, "{bad:?}");
     }
@@ -93,6 +95,10 @@ fn a_browser_has_five_attempts_for_ten_minutes_each() {
         assert!(held.take(&attempt(number).state()).is_none(), "it counts once");
     }
     assert!(opened(&value, 600).is_empty());
+    // Begun where the clock is a second ahead.
+    let ahead = Attempt::new([7; Attempt::RANDOM], "/7".to_owned(), NOW + Duration::from_secs(1));
+    let ahead = Attempts::default().with(ahead).seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
+    assert!(!opened(&ahead, 0).is_empty());
     assert!(
         Attempts::open(&value, &ring(), &Site { origin: "https://b".to_owned(), ..Site::example() }, NOW).is_empty()
     );
