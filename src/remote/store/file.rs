@@ -2,7 +2,8 @@
 //!
 //! 1. Each change is on disk before it is told of: whoever was told of a session finds it after a crash.
 //! 2. One process has the file. A second one is refused until the first has ended, and then has it without a restart.
-//! 3. The disk is waited for on threads of its own, never by a worker.
+//! 3. The disk is waited for on threads of its own, never by a worker, and by a request for [`PATIENCE`] at most. What it was to
+//!    write by then may still be written.
 //! 4. Ends are in the time of day, since they outlast the process. What is over is swept out as others are written.
 
 use std::fmt;
@@ -20,7 +21,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable as _, TableDefinit
 use tokio::runtime::Handle;
 
 use super::{Asked, Given, Kind, Name, Store, StoreFault, Unseen};
-use crate::remote::clock::Clock;
+use crate::remote::clock::{Clock, Elapsed};
 
 /// By name: when it ends, in milliseconds since 1970, and what it is.
 const ENTRIES: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("entries");
@@ -32,6 +33,9 @@ const CACHE: usize = 16 * 1024 * 1024;
 
 /// How often it is swept at most.
 const SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a call may take: a disk of the network may be gone for as long as it likes.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many bytes a name has.
 const NAME: usize = 33;
@@ -74,8 +78,15 @@ impl FileStore {
             let opened = file.opened()?;
             what(&opened, now).map_err(|error| file.fault(&error))
         });
-        async { done.await.unwrap_or_else(|_| Err(StoreFault { why: "a call of the store broke off".to_owned() })) }
-            .boxed()
+        let fault = |why: &str| Err(StoreFault { why: why.to_owned() });
+        let limit = self.clock.now().after(PATIENCE);
+        async move {
+            match self.clock.until(limit, done).await {
+                Ok(done) => done.unwrap_or_else(|_| fault("a call of the store broke off")),
+                Err(Elapsed) => fault("the disk does not answer"),
+            }
+        }
+        .boxed()
     }
 }
 
@@ -259,5 +270,27 @@ fn end(now: SystemTime, life: Duration) -> Moment {
 impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FileStore").field(&self.file.path).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: Name = Name { kind: Kind::Session, hash: [1; 32] };
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_not_waited_for_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (clock, hands) = Clock::manual(SystemTime::now());
+        let store = FileStore::new(&directory.path().join("state.db"), &clock, &Handle::current());
+        assert_eq!(store.read(SESSION).await, Ok(None));
+        // Of two who write the second waits for the first.
+        let opened = store.file.opened().unwrap();
+        let writing = opened.database.begin_write().unwrap();
+        let write = store.write(SESSION, Bytes::from_static(b"1"), Duration::from_secs(60), Given::Any);
+        hands.advance(PATIENCE);
+        assert!(write.await.is_err());
+        drop(writing);
     }
 }
