@@ -118,7 +118,7 @@ impl InForce {
         self.parties.get(id.0)?.as_ref()
     }
 
-    /// Every cookie that is ours: none of them goes upstream.
+    /// The cookies of all sessions: none of them goes upstream, nor do those of the logins to them.
     pub(super) fn own_cookies(&self) -> &[String] {
         &self.own_cookies
     }
@@ -221,7 +221,7 @@ fn identity_names(config: &Config) -> Vec<HeaderName> {
 }
 
 fn own_cookies(config: &Config) -> Vec<String> {
-    config.rules.sites.iter().flat_map(|site| [site.cookie.clone(), site.login_cookie()]).collect()
+    config.rules.sites.iter().map(|site| site.cookie.clone()).collect()
 }
 
 fn parties(config: &Config, shared: &Shared) -> Vec<Option<RelyingParty>> {

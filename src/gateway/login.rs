@@ -31,7 +31,6 @@ use super::relying_party::RelyingParty;
 use crate::config;
 use crate::policy::cookies::{self, Found};
 use crate::policy::issuer::IssuerId;
-use crate::policy::login::Attempts;
 use crate::policy::reject::{Reject, Wanted};
 use crate::policy::seal::KeyRing;
 use crate::policy::site::{Site, SiteId};
@@ -129,14 +128,6 @@ impl Visit<'_> {
         let provider = Arc::clone(&self.party.provider);
         let unavailable = |fault: Fault| Reject::LoginUnavailable { why: fault.to_string(), help: fault.help() };
         self.gateway.on_control(async move { provider.known().await }).await?.map_err(unavailable)
-    }
-
-    /// The logins of this browser that are on their way.
-    fn attempts(&self, headers: &HeaderMap) -> Attempts {
-        match cookies::find(headers, &self.site.login_cookie()) {
-            Found::One(value) => Attempts::open(value, self.ring(), self.site, self.gateway.shared.clock().wall()),
-            Found::Nothing | Found::Unclear => Attempts::default(),
-        }
     }
 
     fn ring(&self) -> &KeyRing {

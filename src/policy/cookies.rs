@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
+/// What stands between the name of a session's cookie and what tells apart those of the logins on their way to one.
+pub const LOGIN: &str = "-login-";
+
 /// When a browser sends a cookie with requests that pages of other sites cause (RFC 6265bis section 5.6.7). `strict` is
 /// none of them: a browser that comes back from its issuer would not send it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +62,18 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     }
 }
 
-/// Takes the cookies of these names out, and leaves every other byte as it was.
-pub fn cut(headers: &mut HeaderMap, names: &[String]) {
-    let is_ours = |pair: &[u8]| names.iter().any(|name| named(pair).0 == name.as_bytes());
+/// The cookies of logins on their way to a session whose cookie has that name, as they stand there; none that is no text.
+pub fn logins<'a>(headers: &'a HeaderMap, session: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let own = pairs(headers).filter(move |(name, _)| is_login(name, session));
+    own.filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?)))
+}
+
+/// Takes the cookies of sessions of these names out, with those of the logins to them, and leaves every other byte as it was.
+pub fn cut(headers: &mut HeaderMap, sessions: &[String]) {
+    let is_ours = |pair: &[u8]| {
+        let name = named(pair).0;
+        sessions.iter().any(|session| name == session.as_bytes() || is_login(name, session))
+    };
     if !headers.get_all(COOKIE).iter().any(|field| split(field).any(is_ours)) {
         return;
     }
@@ -92,6 +104,10 @@ pub fn set(name: &str, value: &str, same_site: SameSite, life: Duration) -> Opti
 /// The field that has a browser forget a cookie. It takes none of a `__Host-` name that lacks what all of them have.
 pub fn unset(name: &str, same_site: SameSite) -> Option<HeaderValue> {
     set(name, "", same_site, Duration::ZERO)
+}
+
+fn is_login(name: &[u8], session: &str) -> bool {
+    name.strip_prefix(session.as_bytes()).is_some_and(|rest| rest.starts_with(LOGIN.as_bytes()))
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -141,11 +157,12 @@ mod tests {
 
     #[test]
     fn only_ours_are_cut() {
-        let names = ["s".to_owned(), "s-login".to_owned()];
+        let names = ["s".to_owned()];
         let cases: &[(Fields<'_>, Fields<'_>)] = &[
             (&[b"a=1; b=2"], &[b"a=1; b=2"]),
             (&[b"s=x"], &[]),
-            (&[b"s=x; a=1; s-login=y; b=\xff"], &[b"a=1; b=\xff"]),
+            (&[b"s=x; a=1; s-login-1=y; s-login-=z; b=\xff"], &[b"a=1; b=\xff"]),
+            (&[b"s-login=x; s-log=y; t-login-1=z"], &[b"s-login=x; s-log=y; t-login-1=z"]),
             (&[b"a=1;s=x;b=2"], &[b"a=1;b=2"]),
             (&[b"s=x; s=y", b"a=1"], &[b"a=1"]),
             (&[b"ss=1; S=2; s"], &[b"ss=1; S=2; s"]),

@@ -39,7 +39,7 @@ pub struct Onward<'a> {
     pub keep_authorization: bool,
     /// The access token of the session that the request is of, as the value of `Authorization`.
     pub bearer: Option<&'a HeaderValue>,
-    /// The cookies that are ours.
+    /// The cookies of our sessions.
     pub own_cookies: &'a [String],
     /// Where the request came from.
     pub hop: Hop,

@@ -2,28 +2,32 @@
 //!
 //! 1. Each attempt has a secret of its own. `state`, `nonce` and the PKCE verifier are made of it, so that none of them
 //!    tells another: HMAC-SHA-256 of what it is.
-//! 2. The attempts of a browser lie in one cookie of theirs, sealed: at most [`Attempts::MOST`], and no more than a cookie
-//!    holds; the oldest go first. So several tabs can log in at once. Each holds for [`Attempt::LIFE`].
+//! 2. Each attempt lies in a cookie of its own, sealed. So several tabs can log in at once: where all begin together none of
+//!    the answers takes back what another one set. A browser is to keep [`Attempt::MOST`], which together are no longer than
+//!    one cookie can be; the oldest go first. Each holds for [`Attempt::LIFE`].
 //! 3. What comes back is of this browser only where it has the attempt of that `state`, and counts once.
 //! 4. `iss`, where it is there, is the issuer's own name; where the issuer announces it, it must be there (RFC 9207 section
 //!    2.4). That is looked at before anything else of the answer is believed.
 //! 5. A return address is a path of this origin. What a browser, or a server behind us, could read as another place is
 //!    replaced by `/`; so is a path of our own.
 
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
+use super::cookies::{self, Found};
 use super::reject::{Quoted, Reject};
 use super::seal::{Bound, KeyRing, NONCE};
 use super::site::Site;
 
 /// What is sealed, and in which form.
-const FORM: &str = "bearward login 1";
+const FORM: &str = "bearward login 2";
 
 /// One login on its way.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,16 +38,18 @@ pub struct Attempt {
     begun: u64,
 }
 
-/// The logins of one browser that are on their way, the oldest first.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempts(Vec<Attempt>);
-
 impl Attempt {
     /// How many random bytes one takes.
     pub const RANDOM: usize = 32;
 
     /// How long one holds.
     pub const LIFE: Duration = Duration::from_secs(600);
+
+    /// How many a browser has.
+    pub const MOST: usize = 5;
+
+    /// How long their cookies' values are together: what browsers keep of one cookie is 4096 bytes, its name included.
+    const LENGTH: usize = 3900;
 
     /// An attempt of bytes that nobody can guess, for a browser that is to come back to `return_to`.
     pub fn new(random: [u8; Self::RANDOM], return_to: String, now: SystemTime) -> Self {
@@ -75,6 +81,24 @@ impl Attempt {
         &self.return_to
     }
 
+    /// Whether it is the one of that `state`.
+    fn is_of(&self, state: &str) -> bool {
+        constant_time::verify_slices_are_equal(self.state().as_bytes(), state.as_bytes()).is_ok()
+    }
+
+    /// The one in the value of a browser's cookie; none where that is not ours, or it holds no more.
+    fn open(value: &str, ring: &KeyRing, site: &Site, now: SystemTime) -> Option<Self> {
+        let sealed = if value.len() > Self::LENGTH { None } else { URL_SAFE_NO_PAD.decode(value).ok() };
+        let opened = ring.open(&sealed?, &bound(site))?;
+        serde_json::from_slice(&opened).ok().filter(|attempt: &Self| attempt.holds(now))
+    }
+
+    /// The value of its cookie. `nonce` is random.
+    pub fn seal(&self, ring: &KeyRing, site: &Site, nonce: [u8; NONCE]) -> Option<String> {
+        let content = serde_json::to_vec(self).ok()?;
+        Some(URL_SAFE_NO_PAD.encode(ring.seal(&content, &bound(site), nonce)?))
+    }
+
     fn made(&self, what: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
         URL_SAFE_NO_PAD.encode(hmac::sign(&key, what.as_bytes()))
@@ -86,61 +110,38 @@ impl Attempt {
     }
 }
 
-impl Attempts {
-    /// How many a browser can have.
-    pub const MOST: usize = 5;
-
-    /// How long the value of their cookie can be: what browsers keep of one is 4096 bytes, its name included.
-    const LENGTH: usize = 3900;
-
-    /// Those in the value of a browser's cookie that still hold; none where it is not ours.
-    pub fn open(value: &str, ring: &KeyRing, site: &Site, now: SystemTime) -> Self {
-        let sealed = if value.len() > Self::LENGTH { None } else { URL_SAFE_NO_PAD.decode(value).ok() };
-        let opened = sealed.and_then(|sealed| ring.open(&sealed, &bound(site, &site.login_cookie())));
-        let mut attempts: Self = opened.and_then(|opened| serde_json::from_slice(&opened).ok()).unwrap_or_default();
-        attempts.0.retain(|attempt| attempt.holds(now));
-        attempts
-    }
-
-    /// These and a new one.
-    #[must_use]
-    pub fn with(mut self, attempt: Attempt) -> Self {
-        self.0.push(attempt);
-        let more = self.0.len().saturating_sub(Self::MOST);
-        self.0.drain(..more);
-        self
-    }
-
-    /// Takes out the attempt of that state.
-    pub fn take(&mut self, state: &str) -> Option<Attempt> {
-        let same = |attempt: &Attempt| {
-            constant_time::verify_slices_are_equal(attempt.state().as_bytes(), state.as_bytes()).is_ok()
-        };
-        let at = self.0.iter().position(same)?;
-        Some(self.0.remove(at))
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The value of their cookie, less the oldest that it cannot hold. `nonce` is random.
-    pub fn seal(mut self, ring: &KeyRing, site: &Site, nonce: [u8; NONCE]) -> Option<String> {
-        loop {
-            let content = serde_json::to_vec(&self).ok()?;
-            let value = URL_SAFE_NO_PAD.encode(ring.seal(&content, &bound(site, &site.login_cookie()), nonce)?);
-            if value.len() <= Self::LENGTH {
-                return Some(value);
-            }
-            self.0.drain(..1);
-        }
-    }
+/// It is opened by whoever has it: that it is the same browser is what it shows.
+fn bound(site: &Site) -> Bound<'_> {
+    Bound { what: FORM, cookie: &site.cookie, origin: &site.origin, id: b"", secret: b"" }
 }
 
-/// They are opened by whoever has them: that it is the same browser is what they show.
-fn bound<'a>(site: &'a Site, cookie: &'a str) -> Bound<'a> {
-    Bound { what: FORM, cookie, origin: &site.origin, id: b"", secret: b"" }
+/// How many cookies of logins are looked at.
+const MOST_SEEN: usize = 64;
+
+/// The names of the cookies that a browser is to forget when it gets one more, with a value of that length.
+pub fn outgrown(headers: &HeaderMap, ring: &KeyRing, site: &Site, now: SystemTime, length: usize) -> Vec<String> {
+    let seen = cookies::logins(headers, &site.cookie).take(MOST_SEEN);
+    let mut held: Vec<_> = seen
+        .filter_map(|(name, value)| Some((Attempt::open(value, ring, site, now)?.begun, name, value.len())))
+        .collect();
+    // The newest first. A browser sends first what it has kept for longest (RFC 6265 section 5.4).
+    held.reverse();
+    held.sort_by_key(|(begun, ..)| Reverse(*begun));
+    let (mut count, mut length) = (1, length);
+    let too_many = |(_, name, own): (u64, &str, usize)| {
+        (count, length) = (count + 1, length + own);
+        (count > Attempt::MOST || length > Attempt::LENGTH).then(|| name.to_owned())
+    };
+    held.into_iter().filter_map(too_many).collect()
+}
+
+/// The attempt that a browser comes back from with that query: it has it, and that is of the `state`.
+pub fn attempt(query: &str, headers: &HeaderMap, ring: &KeyRing, site: &Site, now: SystemTime) -> Option<Attempt> {
+    let state = single(query, "state").ok()??;
+    match cookies::find(headers, &site.login_cookie(&state)) {
+        Found::One(value) => Attempt::open(value, ring, site, now).filter(|attempt| attempt.is_of(&state)),
+        Found::Nothing | Found::Unclear => None,
+    }
 }
 
 /// Where a browser is to come back to that asks for a login by that query: `/` where it does not say. None where it asks for
@@ -238,15 +239,16 @@ pub struct Returned {
 
 /// Reads what a browser brought back in the query of the callback (RFC 6749 sections 4.1.2 and 4.1.2.1).
 ///
-/// `issuer` is the names that the issuer goes by, `announced` whether it says that it names itself.
+/// `attempt` is the one of this browser that has the query's `state`, `issuer` the names that the issuer goes by, `announced`
+/// whether it says that it names itself.
 ///
 /// # Errors
 ///
 /// `login_state_invalid`, and `login_refused` where the issuer says so.
-pub fn returned(query: &str, attempts: &mut Attempts, issuer: &[String], announced: bool) -> Result<Returned, Reject> {
+pub fn returned(query: &str, attempt: Option<Attempt>, issuer: &[String], announced: bool) -> Result<Returned, Reject> {
     let parameter = |name: &'static str| single(query, name);
-    let state = parameter("state")?.ok_or(Reject::LoginStateInvalid { why: "there is no `state`" })?;
-    let attempt = attempts.take(&state).ok_or(Reject::LoginStateInvalid {
+    parameter("state")?.ok_or(Reject::LoginStateInvalid { why: "there is no `state`" })?;
+    let attempt = attempt.ok_or(Reject::LoginStateInvalid {
         why: "this browser has no login of that `state`: it was used, is older than 10 minutes, or is another's",
     })?;
     match parameter("iss")? {

@@ -1,7 +1,10 @@
 //! Where browsers with sessions see the gateway: an origin, a path on it that is the gateway's own, and a cookie.
 
-use super::cookies::SameSite;
+use super::cookies::{LOGIN, SameSite};
 use super::request::RequestView;
+
+/// How much of a `state` tells the cookies of one browser's logins apart, in bytes.
+const STATE: usize = 8;
 
 /// The place of a session in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,9 +48,9 @@ impl Site {
         (request.host() == self.host && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
     }
 
-    /// The name of the cookie that holds the logins on their way.
-    pub fn login_cookie(&self) -> String {
-        format!("{}-login", self.cookie)
+    /// The name of the cookie that holds the login of that `state` while it is on its way.
+    pub fn login_cookie(&self, state: &str) -> String {
+        format!("{}{LOGIN}{}", self.cookie, state.get(..STATE).unwrap_or(state))
     }
 
     /// The path where a browser logs in.

@@ -11,13 +11,12 @@ use serde_json::{Map, Value};
 
 use super::Visit;
 use crate::gateway::body::Body;
-use crate::gateway::sessions::secret;
 use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::cookies::{self, Found};
 use crate::policy::grant::Granted;
 use crate::policy::id_token::{self, Expected};
 use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
-use crate::policy::login::{self, Attempt, Attempts, Returned};
+use crate::policy::login::{self, Attempt, Returned};
 use crate::policy::reject::{Quoted, Reject};
 use crate::policy::session::Login;
 use crate::remote::token_endpoint::{Failure, Grant};
@@ -25,10 +24,12 @@ use crate::remote::token_endpoint::{Failure, Grant};
 impl Visit<'_> {
     /// Makes a session of what the browser brings.
     pub(super) async fn callback(mut self, headers: &HeaderMap, query: &str) -> Result<Response<Body>, Reject> {
-        let mut attempts = self.attempts(headers);
         let known = self.known().await?;
-        let returned = login::returned(query, &mut attempts, &self.party.signer.spellings, known.names_itself);
-        self.keep(attempts)?;
+        let attempt = login::attempt(query, headers, self.ring(), self.site, self.gateway.shared.clock().wall());
+        if let Some(attempt) = &attempt {
+            self.set(&self.site.login_cookie(&attempt.state()), None);
+        }
+        let returned = login::returned(query, attempt, &self.party.signer.spellings, known.names_itself);
         let Returned { attempt, code } = returned?;
         if !self.happens_once(["state", &attempt.state()], Attempt::LIFE).await? {
             return Err(Reject::LoginStateInvalid { why: "the login of that `state` was completed before" });
@@ -40,19 +41,6 @@ impl Visit<'_> {
         self.set(&self.site.cookie, Some((&value, self.own.lifetime)));
         self.replaces(before).await;
         super::redirect(StatusCode::FOUND, attempt.return_to())
-    }
-
-    /// Has the browser keep the attempts that are left.
-    fn keep(&mut self, attempts: Attempts) -> Result<(), Reject> {
-        let name = self.site.login_cookie();
-        if attempts.is_empty() {
-            self.set(&name, None);
-            return Ok(());
-        }
-        let sealed = attempts.seal(self.ring(), self.site, secret()?);
-        let sealed = sealed.ok_or(Reject::Internal { why: "a login cannot be sealed" })?;
-        self.set(&name, Some((&sealed, Attempt::LIFE)));
-        Ok(())
     }
 
     /// What the issuer grants for the code. Where it names no scopes they are those that were asked for (RFC 6749 section 5.1),

@@ -5,7 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::Visit;
 use crate::gateway::body::Body;
 use crate::gateway::sessions::secret;
-use crate::policy::login::{Attempt, Request, return_to};
+use crate::policy::login::{Attempt, Request, outgrown, return_to};
 use crate::policy::reject::Reject;
 use crate::telemetry::labels::SessionEvent;
 
@@ -17,14 +17,17 @@ impl Visit<'_> {
             "/".to_owned()
         });
         let known = self.known().await?;
-        let attempt = Attempt::new(secret()?, return_to, self.gateway.shared.clock().wall());
+        let now = self.gateway.shared.clock().wall();
+        let attempt = Attempt::new(secret()?, return_to, now);
         let request =
             Request { client_id: &self.own.client.id, scopes: &self.own.scopes, parameters: &self.own.parameters };
         let address = request.address(&known.authorization, self.site, &attempt);
-        let attempts = self.attempts(headers).with(attempt);
-        let sealed = attempts.seal(self.ring(), self.site, secret()?);
+        let sealed = attempt.seal(self.ring(), self.site, secret()?);
         let sealed = sealed.ok_or(Reject::Internal { why: "a login cannot be sealed" })?;
-        self.set(&self.site.login_cookie(), Some((&sealed, Attempt::LIFE)));
+        for name in outgrown(headers, self.ring(), self.site, now, sealed.len()) {
+            self.set(&name, None);
+        }
+        self.set(&self.site.login_cookie(&attempt.state()), Some((&sealed, Attempt::LIFE)));
         super::redirect(StatusCode::FOUND, address.as_str())
     }
 }

@@ -82,44 +82,78 @@ fn what_is_made_of_one_attempt_tells_nothing_of_the_rest() {
     assert_eq!(attempt.challenge(), URL_SAFE_NO_PAD.encode(digest));
 }
 
+/// What a browser sends that has the cookies of these attempts.
+fn sent(attempts: &[Attempt]) -> HeaderMap {
+    let site = Site::example();
+    let pair = |attempt: &Attempt| {
+        let value = attempt.seal(&ring(), &site, [0; NONCE]).unwrap();
+        format!("{}={value}", site.login_cookie(&attempt.state()))
+    };
+    let field = attempts.iter().map(pair).collect::<Vec<_>>().join("; ");
+    [(http::header::COOKIE, field.parse().unwrap())].into_iter().collect()
+}
+
+fn came_back(headers: &HeaderMap, state: &str, later: Duration) -> Option<String> {
+    let found = super::attempt(&format!("state={state}"), headers, &ring(), &Site::example(), NOW + later);
+    found.map(|attempt| attempt.return_to().to_owned())
+}
+
 #[test]
-fn a_browser_has_five_attempts_for_ten_minutes_each() {
-    let attempts = (1..=6).fold(Attempts::default(), |attempts, number| attempts.with(attempt(number)));
-    let value = attempts.seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
-    let opened =
-        |value: &str, later: u64| Attempts::open(value, &ring(), &Site::example(), NOW + Duration::from_secs(later));
-    let mut held = opened(&value, 599);
-    assert!(held.take(&attempt(1).state()).is_none(), "the oldest is gone");
-    for number in 2..=6 {
-        assert_eq!(held.take(&attempt(number).state()).unwrap().return_to(), format!("/{number}"));
-        assert!(held.take(&attempt(number).state()).is_none(), "it counts once");
+fn each_attempt_is_found_by_its_state_for_ten_minutes() {
+    let headers = sent(&[attempt(1), attempt(2)]);
+    let at = |state: &str, later: u64| came_back(&headers, state, Duration::from_secs(later));
+    for number in [1, 2] {
+        let state = attempt(number).state();
+        assert_eq!(at(&state, 599), Some(format!("/{number}")));
+        assert_eq!(at(&state, 600), None);
+        assert_eq!(at(&state[..8], 0), None, "all of it counts");
+        assert_eq!(at(&format!("{}x", &state[..42]), 0), None);
     }
-    assert!(opened(&value, 600).is_empty());
+    assert_eq!(at(&attempt(3).state(), 0), None);
+    assert_eq!(at("", 0), None);
     // Begun where the clock is a second ahead.
     let ahead = Attempt::new([7; Attempt::RANDOM], "/7".to_owned(), NOW + Duration::from_secs(1));
-    let ahead = Attempts::default().with(ahead).seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
-    assert!(!opened(&ahead, 0).is_empty());
-    assert!(
-        Attempts::open(&value, &ring(), &Site { origin: "https://b".to_owned(), ..Site::example() }, NOW).is_empty()
-    );
-    assert!(Attempts::open(&value, &KeyRing::new([2; 32], []), &Site::example(), NOW).is_empty());
-    assert!(
-        !Attempts::open(&value, &KeyRing::new([2; 32], [[1; 32]]), &Site::example(), NOW).is_empty(),
-        "an older key opens"
-    );
+    let state = ahead.state();
+    assert_eq!(came_back(&sent(&[ahead]), &state, Duration::ZERO), Some("/7".to_owned()));
+}
+
+#[test]
+fn an_attempt_opens_at_its_site_with_a_key_of_the_ring() {
+    let value = attempt(1).seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
+    let opens = |value: &str, ring: &KeyRing, site: &Site| Attempt::open(value, ring, site, NOW).is_some();
+    assert!(opens(&value, &ring(), &Site::example()));
+    assert!(!opens(&value, &ring(), &Site { origin: "https://b".to_owned(), ..Site::example() }));
+    assert!(!opens(&value, &ring(), &Site { cookie: "__Host-b".to_owned(), ..Site::example() }));
+    assert!(!opens(&value, &KeyRing::new([2; 32], []), &Site::example()));
+    assert!(opens(&value, &KeyRing::new([2; 32], [[1; 32]]), &Site::example()), "an older key opens");
     for wrong in ["", "x", &value[1..], &value[..value.len() - 4], &"A".repeat(100_000)] {
-        assert!(opened(wrong, 0).is_empty());
+        assert!(!opens(wrong, &ring(), &Site::example()));
     }
 }
 
 #[test]
-fn a_cookie_never_grows_beyond_what_browsers_keep() {
-    let long = |number| Attempt::new([number; 32], format!("/{}", "a".repeat(LONGEST_RETURN - 1)), NOW);
-    let attempts = (1..=5).fold(Attempts::default(), |attempts, number| attempts.with(long(number)));
-    let value = attempts.seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
-    assert!(value.len() <= Attempts::LENGTH);
-    let mut held = Attempts::open(&value, &ring(), &Site::example(), NOW);
-    assert!(held.take(&long(5).state()).is_some() && held.is_empty(), "the newest is kept");
+fn a_browser_keeps_five_attempts_and_no_more_than_a_cookie_holds() {
+    let at = |number: u8, length: usize| {
+        let begun = NOW + Duration::from_secs(number.into());
+        Attempt::new([number; 32], format!("/{}", "a".repeat(length - 1)), begun)
+    };
+    let outgrown = |attempts: &[Attempt], length: usize| {
+        outgrown(&sent(attempts), &ring(), &Site::example(), NOW + Duration::from_secs(10), length)
+    };
+    let names = |attempts: &[Attempt]| -> Vec<String> {
+        attempts.iter().map(|attempt| Site::example().login_cookie(&attempt.state())).collect()
+    };
+    let short: Vec<_> = [3, 1, 4, 2, 5].map(|number| at(number, 1)).into();
+    assert!(outgrown(&short[..4], 200).is_empty());
+    assert_eq!(outgrown(&short, 200), names(&[at(1, 1)]), "the oldest goes");
+    // Of the same second that one is the oldest which the browser sends first.
+    let same = [attempt(9), attempt(1), attempt(2), attempt(3), attempt(4)];
+    assert_eq!(outgrown(&same, 200), names(&[attempt(9)]));
+    let long = [at(1, 1), at(2, LONGEST_RETURN)];
+    assert_eq!(outgrown(&long, 200), [] as [String; 0]);
+    assert_eq!(outgrown(&long, 2900), names(&[at(2, LONGEST_RETURN), at(1, 1)]));
+    let value = long[1].seal(&ring(), &Site::example(), [0; NONCE]).unwrap();
+    assert!(value.len() <= Attempt::LENGTH, "the longest fits");
 }
 
 #[test]
@@ -128,8 +162,9 @@ fn an_answer_belongs_to_its_attempt_and_its_issuer() {
     let state = attempt(1).state();
     let iss = "iss=https%3A%2F%2Flogin.example.com%2F";
     let ask = |query: &str, announced| {
-        let mut attempts = Attempts::default().with(attempt(1));
-        returned(&query.replace("STATE", &state), &mut attempts, &issuer, announced).map(|returned| returned.code)
+        let query = query.replace("STATE", &state);
+        let found = super::attempt(&query, &sent(&[attempt(1)]), &ring(), &Site::example(), NOW);
+        returned(&query, found, &issuer, announced).map(|returned| returned.code)
     };
     assert_eq!(ask(&format!("code=c&state=STATE&{iss}"), true), Ok("c".to_owned()));
     assert_eq!(ask("code=c&state=STATE", false), Ok("c".to_owned()));
