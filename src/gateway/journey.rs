@@ -200,7 +200,7 @@ impl Journey {
         if page::is_for_people(reject.code()) {
             return page::page(reject, site, &self.request_id);
         }
-        if reject.code() == Code::SessionExpired {
+        if let Reject::SessionExpired { .. } = reject {
             self.cookies.extend(cookies::unset(&site.cookie, site.same_site));
         }
         if self.navigates && page::is_cured_by_login(reject.code()) {

@@ -84,9 +84,10 @@ impl RelyingParty {
     ///
     /// `session_expired`, `store_unavailable` or `issuer_unavailable`.
     pub(super) async fn open(&self, value: &str, span: Option<CallSpan>) -> Result<Arc<Live>, Reject> {
-        let live = self.sessions.open(value).await?;
-        let live = live.ok_or(Reject::SessionExpired { why: "no session is of this cookie" })?;
-        self.sessions.fresh(live, span).await
+        match self.sessions.open(value).await? {
+            Some(live) => self.sessions.fresh(live, span).await,
+            None => Err(self.sessions.refusal(value).await),
+        }
     }
 
     /// See [`by_grant`].

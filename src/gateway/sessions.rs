@@ -11,6 +11,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -29,6 +30,9 @@ use crate::telemetry::labels::SessionEvent;
 
 /// How many bytes remembered sessions may take, for each `[sessions.NAME]`.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
+
+/// For how long requests may be on their way that a browser sent with a cookie it had before.
+const ON_THE_WAY: Duration = Duration::from_secs(60);
 
 /// What one `[sessions.NAME]` is made of.
 pub struct Plan {
@@ -244,7 +248,22 @@ impl Sessions {
     ///
     /// `store_unavailable`: it is not ended.
     pub async fn leave(&self, live: &Live) -> Result<(), Reject> {
+        // First: whoever finds it gone finds why.
+        let noted =
+            self.plan.store.write(replaced(&live.cookie), Bytes::from_static(b"1"), ON_THE_WAY, Given::Any).await;
+        noted.map_err(|fault| self.unavailable(fault))?;
         self.remove(live, SessionEvent::Replaced).await
+    }
+
+    /// The refusal of a cookie of that value, which opens nothing.
+    pub async fn refusal(&self, value: &str) -> Reject {
+        let expired = Reject::SessionExpired { why: "no session is of this cookie" };
+        let Some(cookie) = Cookie::parse(value) else { return expired };
+        match self.plan.store.read(replaced(&cookie)).await {
+            Ok(None) => expired,
+            Ok(Some(_)) => Reject::SessionReplaced,
+            Err(fault) => self.unavailable(fault),
+        }
     }
 
     /// Gives a refresh token back that nobody will use.
@@ -325,6 +344,11 @@ impl Sessions {
     pub(super) fn unavailable(&self, fault: StoreFault) -> Reject {
         Reject::StoreUnavailable { why: fault.why }
     }
+}
+
+/// Where it is noted that the browser which had this cookie got another one.
+fn replaced(cookie: &Cookie) -> Name {
+    Name { kind: Kind::Mark, hash: cookie.place() }
 }
 
 /// Bytes that nobody can guess.

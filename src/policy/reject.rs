@@ -245,6 +245,9 @@ pub enum Reject {
         /// Why there is none.
         why: &'static str,
     },
+    /// The same, just after the browser got another session: what it sent before may be answered after that, so that nothing
+    /// may be said of its cookie, which is another one by now.
+    SessionReplaced,
     /// See [`Code::LoginStateInvalid`].
     LoginStateInvalid {
         /// What is wrong.
@@ -406,7 +409,7 @@ impl Reject {
             Self::ClientRefused { .. } => Code::ClientRefused,
             Self::ClaimInsufficient { .. } => Code::ClaimInsufficient,
             Self::CsrfRefused { .. } => Code::CsrfRefused,
-            Self::SessionExpired { .. } => Code::SessionExpired,
+            Self::SessionExpired { .. } | Self::SessionReplaced => Code::SessionExpired,
             Self::LoginStateInvalid { .. } => Code::LoginStateInvalid,
             Self::LoginIdTokenInvalid { .. } => Code::LoginIdTokenInvalid,
             Self::LoginRefused { .. } => Code::LoginRefused,
@@ -492,6 +495,7 @@ impl Reject {
             }
             Self::ProofRequired => "the token has `cnf`: it is bound to a key and was sent as plain Bearer".to_owned(),
             Self::SessionExpired { why } => format!("there is no session: {why}"),
+            Self::SessionReplaced => "there is no session: its browser has another one since a moment ago".to_owned(),
             Self::ScopeInsufficient { required, all, found } => {
                 let need = if *all { "all of" } else { "one of" };
                 format!("the token's scopes are {}; the policy needs {need} {}", listed(found), listed(required))
@@ -644,7 +648,7 @@ impl Reject {
             Self::LogoutTokenInvalid { .. } => {
                 "see that the issuer's client and ours are the same, and that it sends each logout token once"
             }
-            Self::SessionExpired { .. } => {
+            Self::SessionExpired { .. } | Self::SessionReplaced => {
                 "nothing, if this is not seen often: sessions end by logout, by `idle_timeout` and by `lifetime`"
             }
             Self::IntrospectionUnavailable { help, .. }

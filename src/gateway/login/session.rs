@@ -11,8 +11,10 @@ use crate::policy::session::Login;
 impl Visit<'_> {
     /// Who is logged in, and for how long. Asking is no use of the session.
     pub(super) async fn session(self, headers: &HeaderMap) -> Result<Response<Body>, Reject> {
-        let live = self.party.sessions.peek(super::session_cookie(headers, self.site)?).await?;
-        let live = live.ok_or(Reject::SessionExpired { why: "no session is of this cookie" })?;
+        let value = super::session_cookie(headers, self.site)?;
+        let Some(live) = self.party.sessions.peek(value).await? else {
+            return Err(self.party.sessions.refusal(value).await);
+        };
         let Login { subject, claims, .. } = &live.session.login;
         let mut told: Map<String, Value> = claims.clone();
         told.insert("authenticated".to_owned(), true.into());
