@@ -359,7 +359,23 @@ fn saw_in_answer(step: Step, claims: &Claims, issuer: &Issuer) -> String {
         ),
         Step::Kind => "nothing marks it as another kind than an access token".to_owned(),
         Step::Time if !claims.has("exp") => "the answer says no end; `active` speaks of the time too".to_owned(),
-        _ => saw_in_claims(step, claims, issuer),
+        Step::Head
+        | Step::Route
+        | Step::Credential
+        | Step::Size
+        | Step::Shape
+        | Step::Extensions
+        | Step::Algorithm
+        | Step::Time
+        | Step::Key
+        | Step::Signature
+        | Step::Proof
+        | Step::Claims
+        | Step::Audience
+        | Step::Client
+        | Step::Scopes
+        | Step::Requirements
+        | Step::Forward => saw_in_claims(step, claims, issuer),
     }
 }
 

@@ -675,12 +675,14 @@ impl Reject {
 
     /// What the caller may know and can do: the code's public text; where a login is what helps, where that is.
     pub fn detail(&self) -> Cow<'static, str> {
-        match self {
-            Self::CredentialMissing { wanted: Wanted::TokenOrLogin(path), .. } => {
+        let usual = self.code().facts().detail.into();
+        let Self::CredentialMissing { wanted, .. } = self else { return usual };
+        match wanted {
+            Wanted::Token => usual,
+            Wanted::TokenOrLogin(path) => {
                 format!("Log in at {path}, or send an access token as `Authorization: Bearer`.").into()
             }
-            Self::CredentialMissing { wanted: Wanted::Login(path), .. } => format!("Log in at {path}.").into(),
-            _ => self.code().facts().detail.into(),
+            Wanted::Login(path) => format!("Log in at {path}.").into(),
         }
     }
 
