@@ -28,7 +28,7 @@ fn begins(text: &'static str) -> Given {
     Given::Begins(entry(text))
 }
 
-fn configured(address: StoreAddress) -> Configured {
+pub fn configured(address: StoreAddress) -> Configured {
     Configured { address, username: None, password: None }
 }
 

@@ -1,19 +1,22 @@
 //! Sessions in a real Redis that all gateways share, and what its troubles come to.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bearward::config::StoreAddress;
 use bearward::policy::session::Cookie;
 use bearward::remote::clock::Clock;
 use bearward::remote::store::Store;
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::{access, refused};
 use crate::harness::redis::Redis;
 use crate::harness::replica::Replica;
 use crate::harness::tokens::Tokens;
-use crate::stores::{at, opened};
+use crate::stores::{at, configured, opened};
 
 /// An issuer whose access tokens last a second, and a Redis.
 struct World {
@@ -183,4 +186,47 @@ async fn what_is_granted_for_a_forgotten_session_is_given_back() {
     assert_eq!(told, refused("session_expired"));
     world.tokens.was_asked(2).await;
     assert_eq!(world.tokens.revoked(), ["refresh-alice-2"]);
+}
+
+/// Whatever answers at the store's address instead of a store: nobody has a session of it, and nobody waits for long.
+#[tokio::test]
+async fn what_is_no_store_opens_no_session() {
+    let tokens = Tokens::start().await;
+    for (what, answer) in [
+        ("a web server", Some(&b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n"[..])),
+        ("errors", Some(b"-ERR unknown command\r\n")),
+        ("a number", Some(b":1\r\n")),
+        ("a text of others", Some(b"$7\r\ngarbage\r\n")),
+        ("a list without end", Some(b"*2147483647\r\n")),
+        ("half an answer", Some(b"$1000\r\nx")),
+        ("bytes", Some(&[0; 4096])),
+        ("silence", None),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let serving = tokio::spawn(answers(listener, answer));
+        let replica = Replica::new(&tokens, &opened(&configured(StoreAddress::Redis(url))), &Clock::system());
+        let cookie = Cookie::new([7; Cookie::RANDOM]).value();
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let code = replica.access(&cookie).await.unwrap_err();
+            assert!(["store_unavailable", "session_expired"].contains(&code.as_str()), "{what}: {code}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {:?}", begun.elapsed());
+        }
+        serving.abort();
+    }
+}
+
+/// Answers each piece that comes in with the same bytes.
+async fn answers(listener: TcpListener, answer: Option<&'static [u8]>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut bytes = [0; 4096];
+            while let Ok(1..) = stream.read(&mut bytes).await {
+                if stream.write_all(answer.unwrap_or_default()).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
 }
