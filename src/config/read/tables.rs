@@ -221,7 +221,8 @@ impl Read for Scalar {
             DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
         };
         if found.is_none() {
-            let help = "a name with a dot or a slash stands in quotes: `\"/kubernetes.io/namespace\" = \"shop\"`";
+            let help = "a claim within another is named by the way to it, in quotes: `\"/realm_access/roles\" = \"ops\"`; so is one \
+                        with a dot in its name: `\"/kubernetes.io/namespace\" = \"shop\"`";
             faults.fault(&value.span(), format!("a claim's value must be {}", Self::EXPECTED), help);
         }
         found
