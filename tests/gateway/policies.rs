@@ -293,7 +293,7 @@ async fn in_shadow_mode_a_bad_request_is_refused_as_ever() {
 /// The roll-out must not depend on the issuer, and what the upstream then does is told as ever.
 #[tokio::test]
 async fn in_shadow_mode_missing_keys_and_a_silent_upstream_are_told_apart() {
-    let gone = "[issuers.gone]\nissuer = \"http://127.0.0.1:1\"\n\
+    let gone = "[issuers.gone]\nissuer = \"http://127.0.0.1:1\"\nrequired_for_ready = false\n\
                 [policies.shadow]\nissuers = [\"gone\"]\naudience = [\"api\"]\nmode = \"shadow\"\n";
     let world = World::routed("", &routes(gone, &[("shadow", r#""shadow""#)])).await;
     let token = world.token_but(&json!({ "iss": "http://127.0.0.1:1" }));

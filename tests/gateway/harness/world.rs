@@ -46,7 +46,7 @@ impl World {
 
     /// The same with further lines in the issuer's section.
     pub async fn publishing_configured(issuer_lines: &str, jwks: Vec<Value>) -> Self {
-        Self::began(Self::issuer(jwks).await, issuer_lines, &Self::usual("")).await
+        Self::began(Self::issuer(jwks).await, issuer_lines, &Self::usual("")).await.settled().await
     }
 
     /// The usual world whose issuer cannot be reached, with further lines in its section.
@@ -74,7 +74,13 @@ impl World {
 
     /// The issuer `main` with further lines and the upstream `api`; routes and policies are the test's own.
     pub async fn routed(issuer_lines: &str, sections: &str) -> Self {
-        Self::began(Self::issuer(Vec::new()).await, issuer_lines, sections).await
+        Self::began(Self::issuer(Vec::new()).await, issuer_lines, sections).await.settled().await
+    }
+
+    /// Once its keys are there: a test that moves time shall not take that which fetching them has.
+    async fn settled(self) -> Self {
+        self.gateway.ready().await;
+        self
     }
 
     /// An issuer of the usual key and these.
