@@ -234,7 +234,8 @@ async fn nobody_waits_in_a_row_for_a_server_that_is_silent() {
     let begun = std::time::Instant::now();
     let faults = join_all((0..20).map(|_| store.read(name(Kind::Session, 1)))).await;
     assert!(faults.iter().all(Result::is_err));
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    // In a row they would wait for longer than this.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
