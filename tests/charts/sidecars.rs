@@ -29,3 +29,36 @@ fn the_three_ways_to_a_sidecar_lead_to_the_same() {
         containers.as_array().unwrap().iter().map(|one| (&one["name"], &one["restartPolicy"])).collect();
     assert_eq!(restarts, [(&"bearward-check".into(), &Value::Null), (&"bearward".into(), &"Always".into())]);
 }
+
+#[test]
+fn the_library_chart_takes_a_whole_file() {
+    let Some(helm) = Tool::find("helm") else { return };
+    let file = "deploy/kustomize/example/bearward.toml";
+    let rendered = helm.output(&[
+        "template",
+        "orders",
+        "tests/charts/orders",
+        &format!("--set-file=bearward-sidecar.config={file}"),
+        "--set=bearward-sidecar.issuer=,bearward-sidecar.audience=,bearward-sidecar.upstream=null",
+    ]);
+    let objects = objects(&rendered);
+    let written = of_kind(&objects, "ConfigMap")[0]["data"]["bearward.toml"].as_str().unwrap();
+    assert_eq!(written.trim(), fs::read_to_string(root(file)).unwrap().trim());
+}
+
+#[test]
+fn the_library_chart_refuses_what_it_would_not_use() {
+    let Some(helm) = Tool::find("helm") else { return };
+    for (set, said) in [
+        ("bearward-sidecar.existingConfigMap=a", "`existingConfigMap` holds the whole file: leave out"),
+        (
+            "bearward-sidecar.config=a",
+            "`config` is the whole file, and audience, issuer, upstream would be a second one",
+        ),
+        ("bearward-sidecar.upstream=", "Not set: upstream."),
+    ] {
+        let done = helm.run(&["template", "orders", "tests/charts/orders", "--set", set]);
+        let found = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success() && found.contains(said), "{set}: {found}");
+    }
+}

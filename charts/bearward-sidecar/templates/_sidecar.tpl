@@ -10,7 +10,14 @@ and in a file of its own {{ include "bearward.sidecar.configMap" . }}, unless `e
 */ -}}
 
 {{- define "bearward.sidecar.values" -}}
-{{- index .Values "bearward-sidecar" | toJson -}}
+{{- $values := index .Values "bearward-sidecar" -}}
+{{- if not $values -}}
+  {{- fail "\n\nThere are no values under `bearward-sidecar`: the dependency must have that name, and no `alias`.\n" -}}
+{{- end -}}
+{{- if and $values.existingConfigMap (or $values.config $values.issuer $values.audience $values.upstream) -}}
+  {{- fail "\n\n`existingConfigMap` holds the whole file: leave out `config`, `issuer`, `audience` and `upstream`.\n" -}}
+{{- end -}}
+{{- toJson $values -}}
 {{- end -}}
 
 {{- define "bearward.sidecar.name" -}}
