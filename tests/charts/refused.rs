@@ -40,6 +40,15 @@ fn bad_values_are_refused_with_what_to_do() {
         ),
         (few(&["--set=replicaCount=two"]), "got string, want integer"),
         (few(&["--set=ports.http=80"]), "minimum: got 80, want 1,024"),
+        (few(&["--set=image.tag="]), "'/image/tag': '' does not match pattern"),
+        (
+            few(&["--set=terminationGracePeriodSeconds=30"]),
+            "`server.drain` takes 35 s, and Kubernetes kills a pod after 30 s",
+        ),
+        (
+            few(&["--set=autoscaling.enabled=true,autoscaling.minReplicas=20"]),
+            "`autoscaling.minReplicas` is more than `autoscaling.maxReplicas`",
+        ),
         (vec![FEW[0]], "Not set: audience, upstream. Set `issuer`, `audience` and `upstream`; or `config`"),
         (
             few(&["--set=issuer=http://login.example.com/"]),
@@ -80,6 +89,14 @@ fn a_file_that_cannot_serve_in_a_pod_is_refused() {
             "[admin]\nlisten = '0.0.0.0:9901'",
             "ports.admin=9902",
             "admin.listen is \"0.0.0.0:9901\", but `ports.admin` is 9902",
+        ),
+        ("[admin]", "", "[admin] has no `listen`: leave [admin] out, or write `listen = \"0.0.0.0:9901\"` beneath it"),
+        ("admin = '0.0.0.0:9901'", "", "admin is no table: write its options beneath [admin]"),
+        ("[server]\nlisten = 8080", "", "server.listen is no address: write one such as \"0.0.0.0:8080\""),
+        (
+            "[server.drain]\ntimeout = '2m'",
+            "",
+            "`server.drain` takes 125 s, and Kubernetes kills a pod after 45 s: set `terminationGracePeriodSeconds: 135`",
         ),
         ("", "ports.http=8081", "Not set: audience, issuer, upstream."),
         ("[log]", "ports.http=8081", "server.listen is \"0.0.0.0:8080\", but `ports.http` is 8081"),

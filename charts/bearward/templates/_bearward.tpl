@@ -47,10 +47,32 @@ upstream = {{ toJson .upstream }}
 policy = { audience = {{ kindIs "string" .audience | ternary (list .audience) .audience | toJson }} }
 {{ end -}}
 
+{{- /* What a given file says, as JSON, where it is of the shape that the chart must look into; `check` tells all else. */ -}}
+{{- define "bearward.file" -}}
+{{- $file := fromToml . -}}
+{{- with $file.Error }}{{ fail (printf "\n\n`config` is no TOML: %s.\n" .) }}{{ end -}}
+{{- range $name := list "server" "admin" "sessions" "store" -}}
+  {{- if not (kindIs "map" (get $file $name | default dict)) -}}
+    {{- fail (printf "\n\nIn `config`, %s is no table: write its options beneath [%s].\n" $name $name) -}}
+  {{- end -}}
+{{- end -}}
+{{- if and (hasKey $file "admin") (not (dig "admin" "listen" "" $file)) -}}
+  {{- fail "\n\nIn `config`, [admin] has no `listen`: leave [admin] out, or write `listen = \"0.0.0.0:9901\"` beneath it.\n" -}}
+{{- end -}}
+{{- range $name := list "server" "admin" -}}
+  {{- $addresses := dig $name "listen" list $file -}}
+  {{- range $address := kindIs "slice" $addresses | ternary $addresses (list $addresses) -}}
+    {{- if not (kindIs "string" $address) -}}
+      {{- fail (printf "\n\nIn `config`, %s.listen is no address: write one such as \"0.0.0.0:8080\".\n" $name) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $file -}}
+{{- end -}}
+
 {{- /* A given file, and the address for probes and scrapes, where the file leaves that open. */ -}}
 {{- define "bearward.given" -}}
-{{- $file := fromToml .config -}}
-{{- with $file.Error }}{{ fail (printf "\n\n`config` is no TOML: %s.\n" .) }}{{ end -}}
+{{- $file := include "bearward.file" .config | fromJson -}}
 {{- $admin := dig "admin" "listen" "" $file -}}
 {{- $http := dig "server" "listen" (printf "0.0.0.0:%v" 8080) $file -}}
 {{- if kindIs "string" $http }}{{ $http = list $http }}{{ end -}}

@@ -43,10 +43,30 @@ labels:
 
 {{- /* Sessions in one pod's memory or file are unknown to the others: whom the Service sends there would be logged out. */ -}}
 {{- define "bearward.oneStore" -}}
-{{- $file := fromToml .Values.config -}}
+{{- $file := include "bearward.file" .Values.config | fromJson -}}
 {{- $store := dig "store" "url" "memory:" $file -}}
 {{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) -}}
 {{- if and $file.sessions $several (not (hasPrefix "redis" $store)) -}}
   {{- fail (printf "\n\nSessions are kept in %q, which only one pod can see. Set `replicaCount: 1` (and no `autoscaling`), or [store] url = \"redis://host:6379\" in `config`.\n" $store) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Seconds of "250ms", "30s", "5m" and so on. */ -}}
+{{- define "bearward.seconds" -}}
+{{- $unit := get (dict "s" 1 "m" 60 "h" 3600 "d" 86400) (regexFind "[a-z]+$" .) | default 0 -}}
+{{- mul (regexFind "^[0-9]+" . | int) $unit -}}
+{{- end -}}
+
+{{- /* What is killed before it has drained loses requests at each rollout. */ -}}
+{{- define "bearward.drained" -}}
+{{- $drain := dig "server" "drain" dict (include "bearward.file" .Values.config | fromJson) -}}
+{{- if and (not .Values.existingConfigMap) (kindIs "map" $drain) -}}
+  {{- $takes := 0 -}}
+  {{- range $name, $default := dict "delay" "5s" "timeout" "30s" -}}
+    {{- $takes = add $takes (include "bearward.seconds" (get $drain $name | default $default | toString) | int) -}}
+  {{- end -}}
+  {{- if gt $takes (int .Values.terminationGracePeriodSeconds) -}}
+    {{- fail (printf "\n\n`server.drain` takes %v s, and Kubernetes kills a pod after %v s: set `terminationGracePeriodSeconds: %v`, or shorten `delay` or `timeout` in `config`.\n" $takes .Values.terminationGracePeriodSeconds (add $takes 10)) -}}
+  {{- end -}}
 {{- end -}}
 {{- end -}}
