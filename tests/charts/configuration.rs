@@ -99,3 +99,20 @@ fn a_changed_file_rolls_the_pods_unless_they_shall_reload() {
     assert_ne!(checksum(&["--set", "audience=other"]), first);
     assert_eq!(checksum(&["--set", "onConfigChange=reload"]), Value::Null);
 }
+
+#[test]
+fn a_file_that_rolls_the_pods_leaves_the_old_ones_theirs() {
+    let Some(helm) = Tool::find("helm") else { return };
+    let mounted = |further: &[&str]| -> String {
+        let few = ["template", "orders", "charts/bearward", "--values", "charts/bearward/ci/smallest-values.yaml"];
+        let objects = objects(&helm.output(&[&few[..], further].concat()));
+        let volumes = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["volumes"];
+        let name = volumes[0]["configMap"]["name"].as_str().unwrap().to_owned();
+        assert_eq!(of_kind(&objects, "ConfigMap")[0]["metadata"]["name"], name.as_str());
+        name
+    };
+    let first = mounted(&[]);
+    assert_eq!(mounted(&["--set", "replicaCount=3"]), first);
+    assert_ne!(mounted(&["--set", "audience=other"]), first, "a gateway takes the changed file that it sees");
+    assert_eq!(mounted(&["--set", "onConfigChange=reload"]), "orders-bearward");
+}

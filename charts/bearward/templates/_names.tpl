@@ -33,8 +33,15 @@ labels:
 {{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "bearward.fullname" .) "default") -}}
 {{- end -}}
 
+{{- /* Where a change rolls the pods each file has a ConfigMap of its own: the running pods must not take the new one. */ -}}
 {{- define "bearward.configMap" -}}
-{{- .Values.existingConfigMap | default (include "bearward.fullname" .) -}}
+{{- if .Values.existingConfigMap -}}
+  {{- .Values.existingConfigMap -}}
+{{- else if eq .Values.onConfigChange "roll" -}}
+  {{- printf "%s-%s" (include "bearward.fullname" .) (include "bearward.toml" (dict "values" .Values) | sha256sum | trunc 10) -}}
+{{- else -}}
+  {{- include "bearward.fullname" . -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "bearward.context" -}}
