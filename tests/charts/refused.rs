@@ -58,6 +58,13 @@ fn bad_values_are_refused_with_what_to_do() {
         (few(&["--set=existingConfigMap=a"]), "`existingConfigMap` holds the whole file"),
         (few(&["--set=ingress.enabled=true"]), "`ingress.hosts` is empty: name the hosts that lead here"),
         (few(&["--set=httpRoute.enabled=true"]), "`httpRoute.parentRefs` is empty: name the Gateway"),
+        (
+            few(&[
+                "--set=httpRoute.enabled=true,httpRoute.parentRefs[0].name=gate",
+                "--set=httpRoute.rules[0].backendRefs[0].name=orders",
+            ]),
+            "`backendRefs`, a way around the gateway: leave them out",
+        ),
     ] {
         refused(&helm, &arguments, said);
     }
