@@ -19,6 +19,7 @@ use crate::harness::gateway::Served;
 use crate::harness::introspection::Introspection;
 use crate::harness::issuer::{self, Document, Issuer};
 use crate::harness::mint::Key;
+use crate::harness::port::Port;
 use crate::harness::upstream::{Reply, Upstream};
 use crate::harness::world::merged;
 
@@ -33,6 +34,7 @@ struct World {
     _liar: Issuer,
     liar_url: String,
     _endpoint: Introspection,
+    _gone: Port,
     upstream: Upstream,
     gateway: Served,
     key: Key,
@@ -47,7 +49,8 @@ impl World {
         liar.answer(Document::Keys, issuer::Answer::html());
         let endpoint = Introspection::start().await;
         endpoint.know("unanswered", forms::Reply::status(500, "", ""));
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let gone = Port::reserve();
+        let nobody = gone.address();
         let toml = format!(
             r#"
 [server.limits]
@@ -106,7 +109,7 @@ upstream = "gone"
         let (clock, _hands) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
         let gateway = Served::start_with(&toml, clock, Pace { bytes: 100, within: Duration::from_millis(200) });
         let liar_url = liar.url();
-        Self { issuer, _liar: liar, liar_url, _endpoint: endpoint, upstream, gateway, key, now }
+        Self { issuer, _liar: liar, liar_url, _endpoint: endpoint, _gone: gone, upstream, gateway, key, now }
     }
 
     fn header(&self) -> Value {

@@ -1,6 +1,6 @@
 //! Dashboard and alerts against a real Prometheus, which scrapes a gateway under load.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
+use crate::harness::port::Port;
 use crate::harness::world::{AUDIENCE, World};
 use crate::metrics;
 
@@ -28,11 +29,12 @@ const RARE: [&str; 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_the_dashboard_has_data_and_an_alert_fires() {
     let Some(program) = program() else { return };
-    let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let gone = Port::reserve();
     let sections = format!(
-        "[[routes]]\nname = \"gone\"\npath = \"/gone\"\nupstream = \"http://{gone}\"\npolicy = \"public\"\n\n\
+        "[[routes]]\nname = \"gone\"\npath = \"/gone\"\nupstream = \"http://{}\"\npolicy = \"public\"\n\n\
          [[routes]]\nname = \"shadow\"\npath = \"/shadow\"\nupstream = \"api\"\n\
-         policy = {{ audience = [\"{AUDIENCE}\"], mode = \"shadow\" }}\n"
+         policy = {{ audience = [\"{AUDIENCE}\"], mode = \"shadow\" }}\n",
+        gone.address()
     );
     let world = World::configured("", &sections).await;
     let every = serve_every_family().await;
@@ -131,7 +133,7 @@ fn program() -> Option<PathBuf> {
 /// A running Prometheus with our alert rules.
 struct Prometheus {
     process: Child,
-    address: SocketAddr,
+    port: Port,
     client: reqwest::Client,
     _directory: TempDir,
 }
@@ -151,17 +153,17 @@ impl Prometheus {
         );
         let file = directory.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let port = Port::reserve();
         let process = Command::new(program)
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("--web.listen-address={}", port.address()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        Self { process, address, client, _directory: directory }
+        Self { process, port, client, _directory: directory }
     }
 
     /// Whether a query gives anything now.
@@ -179,7 +181,7 @@ impl Prometheus {
 
     /// An answer of its API; nothing while it does not serve yet.
     async fn get(&self, what: &str) -> Value {
-        let url = format!("http://{}/api/v1/{what}", self.address);
+        let url = format!("http://{}/api/v1/{what}", self.port.address());
         let Ok(response) = self.client.get(url).send().await else { return Value::Null };
         let text = response.text().await.unwrap_or_default();
         let answer = serde_json::from_str(&text).unwrap_or_default();

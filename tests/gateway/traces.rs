@@ -7,6 +7,7 @@ use crate::harness::collector::{Collector, PARENT, attributes, failed, hex, trac
 use crate::harness::forms;
 use crate::harness::introspection::Introspection;
 use crate::harness::log;
+use crate::harness::port::Port;
 use crate::harness::upstream::Reply;
 use crate::harness::world::{World, merged};
 
@@ -195,7 +196,8 @@ async fn a_collector_that_does_not_take_spans_costs_spans_only() {
 #[tokio::test]
 #[ignore = "needs a collector: tests/run --long"]
 async fn a_real_collector_takes_the_spans() {
-    let address = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let port = Port::reserve();
+    let address = port.address();
     let directory = tempfile::TempDir::new().unwrap();
     let (config, log) = (directory.path().join("collector.yaml"), directory.path().join("log"));
     let text = format!(

@@ -20,20 +20,20 @@ use tokio::runtime::Handle;
 use crate::harness::client::{Client, Http2};
 use crate::harness::frames::{Frames, Heard};
 use crate::harness::gateway::Served;
+use crate::harness::port::Port;
 use crate::harness::upstream::{Reply, Upstream};
 
 /// One public route to one upstream.
-fn public(upstream: &Upstream, server: &str, more: &str) -> String {
-    let url = upstream.url();
+fn public(upstream: &str, server: &str, more: &str) -> String {
     format!(
-        "{server}\n[upstreams.api]\nurl = \"{url}\"\n{more}\n\n\
+        "{server}\n[upstreams.api]\nurl = \"{upstream}\"\n{more}\n\n\
          [[routes]]\nname = \"all\"\npath = \"/*\"\npolicy = \"public\"\nupstream = \"api\"\nbody_bytes = \"64KiB\"\n"
     )
 }
 
 async fn world() -> (Upstream, Served) {
     let upstream = Upstream::start().await;
-    let gateway = Served::start(&public(&upstream, "", ""));
+    let gateway = Served::start(&public(&upstream.url(), "", ""));
     (upstream, gateway)
 }
 
@@ -164,7 +164,7 @@ async fn cookies_that_come_apart_over_http2_go_out_as_one_field() {
 #[tokio::test]
 async fn over_http2_too_a_head_may_be_as_large_as_head_bytes() {
     let upstream = Upstream::start().await;
-    let gateway = Served::start(&public(&upstream, "[server.limits]\nhead_bytes = \"128KiB\"", ""));
+    let gateway = Served::start(&public(&upstream.url(), "[server.limits]\nhead_bytes = \"128KiB\"", ""));
     let mut client = Http2::connect(gateway.address()).await;
     let request =
         |length: usize| Request::get("http://a/").header("x", "x".repeat(length)).body(Full::default()).unwrap();
@@ -222,7 +222,7 @@ async fn bytes_after_an_answer_are_nobodys() {
 #[tokio::test]
 async fn faults_of_the_upstream_have_their_codes() {
     let upstream = Upstream::start().await;
-    let gateway = Served::start(&public(&upstream, "", "timeout = \"1s\""));
+    let gateway = Served::start(&public(&upstream.url(), "", "timeout = \"1s\""));
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(70_000));
     let replies = [
         (Reply::Close(Vec::new()), 502, "upstream_unreachable"),
@@ -270,10 +270,8 @@ async fn faults_of_the_upstream_have_their_codes() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_unreachable() {
-    let upstream = Upstream::start().await;
-    let toml = public(&upstream, "", "");
-    drop(upstream);
-    let gateway = Served::start(&toml);
+    let gone = Port::reserve();
+    let gateway = Served::start(&public(&format!("http://{}", gone.address()), "", ""));
     let mut client = Client::connect(gateway.address()).await;
     let answer = client.get("/").await;
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
@@ -427,7 +425,7 @@ async fn a_body_over_the_limit_is_refused_up_front_or_on_the_way() {
 async fn a_body_that_comes_too_slowly_is_given_up() {
     let upstream = Upstream::start().await;
     let pace = Pace { bytes: 100, within: Duration::from_millis(200) };
-    let gateway = Served::paced(&public(&upstream, "", ""), pace);
+    let gateway = Served::paced(&public(&upstream.url(), "", ""), pace);
     let mut client = Client::connect(gateway.address()).await;
     let begun = Instant::now();
     client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(99))).await;
@@ -457,7 +455,7 @@ async fn a_client_that_expects_100_is_told_to_go_on_only_by_the_upstreams_need()
 async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
     let upstream = Upstream::start().await;
     let server = "[server.limits]\nheader_timeout = \"200ms\"\nidle_timeout = \"1h\"";
-    let gateway = Served::start(&public(&upstream, server, ""));
+    let gateway = Served::start(&public(&upstream.url(), server, ""));
     let mut client = Client::connect(gateway.address()).await;
     for (fresh, bytes) in [(true, "G"), (false, "GET / HTTP/1.1\r\nhost:")] {
         if !fresh {
@@ -483,7 +481,7 @@ async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
 async fn an_idle_connection_is_closed_silently() {
     let upstream = Upstream::start().await;
     let server = "[server.limits]\nheader_timeout = \"1h\"\nidle_timeout = \"2s\"";
-    let gateway = Served::start(&public(&upstream, server, ""));
+    let gateway = Served::start(&public(&upstream.url(), server, ""));
     let mut client = Client::connect(gateway.address()).await;
     let begun = Instant::now();
     assert_eq!(client.get("/").await.status, 200);
@@ -500,7 +498,7 @@ async fn a_request_under_way_is_not_idle() {
     let upstream = Upstream::start().await;
     let server = "[server.limits]\nheader_timeout = \"1s\"\nidle_timeout = \"1s\"";
     // The upstream's own limit is well beyond both.
-    let gateway = Served::start(&public(&upstream, server, "timeout = \"3s\""));
+    let gateway = Served::start(&public(&upstream.url(), server, "timeout = \"3s\""));
     upstream.reply(Reply::Stall(Vec::new()));
     let mut client = Client::connect(gateway.address()).await;
     assert_eq!(client.get("/").await.status, 504);
@@ -586,7 +584,7 @@ async fn the_admin_listener_tells_and_does_nothing_else() {
 #[tokio::test]
 async fn beyond_the_limit_a_connection_is_told_so_and_closed() {
     let upstream = Upstream::start().await;
-    let gateway = Served::start(&public(&upstream, "[server.limits]\nconnections = 2", ""));
+    let gateway = Served::start(&public(&upstream.url(), "[server.limits]\nconnections = 2", ""));
     let mut first = Client::connect(gateway.address()).await;
     assert_eq!(first.get("/").await.status, 200);
     let second = Client::connect(gateway.address()).await;
@@ -621,7 +619,7 @@ async fn beyond_the_limit_a_connection_is_told_so_and_closed() {
 #[tokio::test]
 async fn of_connections_far_beyond_the_limit_no_more_than_a_few_are_open() {
     let upstream = Upstream::start().await;
-    let gateway = Served::start(&public(&upstream, "[server.limits]\nconnections = 1", ""));
+    let gateway = Served::start(&public(&upstream.url(), "[server.limits]\nconnections = 1", ""));
     let mut first = Client::connect(gateway.address()).await;
     assert_eq!(first.get("/").await.status, 200);
     let mut crowd = Vec::new();

@@ -1,7 +1,6 @@
 //! An endpoint on loopback that takes forms: it answers as it is told, over a real socket, and can hold its answers, be down,
 //! or lie.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+use super::port::Port;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ struct State {
 
 /// The endpoint. Dropped, it is down.
 pub struct Forms {
-    address: SocketAddr,
+    port: Port,
     state: Arc<State>,
     serving: JoinHandle<()>,
 }
@@ -78,16 +79,15 @@ pub struct Forms {
 impl Forms {
     /// An endpoint that answers so, in the order in which it is asked.
     pub async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = Port::reserve();
         let (asked, open, held) = (watch::Sender::default(), watch::Sender::new(true), watch::Sender::new(0));
         let state = Arc::new(State { answer: Box::new(answer), asked, open, held });
-        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Self { address, state, serving }
+        let serving = tokio::spawn(serve(port.listen(), Arc::clone(&state)));
+        Self { port, state, serving }
     }
 
     pub fn url_of(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.port.address())
     }
 
     /// Holds every answer until [`Forms::release`]; what was asked counts, and what was granted is granted.
@@ -126,8 +126,7 @@ impl Forms {
 
     /// Listens again, at the same address.
     pub async fn up(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serving = tokio::spawn(serve(listener, Arc::clone(&self.state)));
+        self.serving = tokio::spawn(serve(self.port.listen(), Arc::clone(&self.state)));
     }
 }
 

@@ -3,13 +3,11 @@
 //!
 //! Requests are counted as they arrive, before anything is answered, so a test can await one that is still held.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Issued;
 use super::mint::{Key, jwk_set};
+use super::port::Port;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,12 +89,10 @@ struct State {
 
 /// The issuer. Dropped, it is down.
 pub struct Issuer {
-    address: SocketAddr,
+    port: Port,
     state: Arc<State>,
     tls: Option<TlsAcceptor>,
     serving: Option<JoinHandle<()>>,
-    /// Keeps the port ours while nobody listens on it.
-    _reservation: Socket,
 }
 
 impl Issuer {
@@ -114,15 +111,13 @@ impl Issuer {
     }
 
     fn start_with(keys: &[Key], tls: Option<TlsAcceptor>) -> Self {
-        let reservation = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let address = reservation.local_addr().unwrap().as_socket().unwrap();
         let state = State {
             answers: Mutex::new([Answer::Status(404), Answer::json(&jwk_set(keys))]),
             requests: watch::Sender::default(),
             drops: watch::Sender::new(0),
             open: watch::Sender::new(true),
         };
-        let mut issuer = Self { address, state: Arc::new(state), tls, serving: None, _reservation: reservation };
+        let mut issuer = Self { port: Port::reserve(), state: Arc::new(state), tls, serving: None };
         issuer.answer(Document::Discovery, Answer::json(&issuer.metadata()));
         issuer.up();
         issuer
@@ -130,7 +125,7 @@ impl Issuer {
 
     /// The issuer's name, as its tokens and its discovery document tell it.
     pub fn url(&self) -> String {
-        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.port.address())
     }
 
     /// Where a document is served.
@@ -180,15 +175,12 @@ impl Issuer {
 
     /// Listens again, at the same address.
     pub fn up(&mut self) {
-        let socket = bind(self.address);
-        socket.listen(1024).unwrap();
-        let listener = TcpListener::from_std(socket.into()).unwrap();
-        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), Arc::clone(&self.state))));
+        self.serving = Some(tokio::spawn(serve(self.port.listen(), self.tls.clone(), Arc::clone(&self.state))));
     }
 
     /// Makes a call of its own to the issuer: what was on its way before has had the time to arrive.
     pub async fn round_trip(&self) {
-        let mut stream = TcpStream::connect(self.address).await.expect("the issuer is up");
+        let mut stream = TcpStream::connect(self.port.address()).await.expect("the issuer is up");
         stream.write_all(b"GET /nothing HTTP/1.1\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
@@ -224,15 +216,6 @@ impl Drop for Issuer {
             serving.abort();
         }
     }
-}
-
-fn bind(address: SocketAddr) -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // Lets the listener share the port with its reservation, which never listens.
-    socket.set_reuse_address(true).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    socket.bind(&address.into()).unwrap();
-    socket
 }
 
 /// Connections are tasks of this one, so that they end with it.
