@@ -51,7 +51,7 @@ pub fn open(configured: &config::Store, clock: &Clock, control: &Handle) -> Arc<
     match &configured.address {
         StoreAddress::Memory => Arc::new(MemoryStore::new(clock)),
         StoreAddress::File(path) => Arc::new(FileStore::new(path, clock, control)),
-        StoreAddress::Redis(url) => Arc::new(RedisStore::new(url, configured, control)),
+        StoreAddress::Redis(url) => Arc::new(RedisStore::new(url, configured, clock, control)),
     }
 }
 
@@ -88,7 +88,9 @@ pub async fn look(
             help: "keep sessions in `redis:`, or explain the session's access token by --token-file",
         }),
         StoreAddress::File(path) => file::look(path, &name, clock.wall()),
-        StoreAddress::Redis(url) => RedisStore::new(url, configured, control).read(name).await.map_err(Unseen::Fault),
+        StoreAddress::Redis(url) => {
+            RedisStore::new(url, configured, clock, control).read(name).await.map_err(Unseen::Fault)
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use url::Url;
 use self::link::{Address, Link, in_time};
 use super::{Asked, Given, Kind, Name, Store, StoreFault};
 use crate::config;
+use crate::remote::clock::Clock;
 
 /// `KEYS[1]` begins with `ARGV[1]`: it becomes `ARGV[2]`, for `ARGV[3]` milliseconds.
 const WRITE: &str = "if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end \
@@ -47,6 +48,7 @@ const ENLIST: &str = "local time = redis.call('TIME') local now = time[1] * 1000
 /// A store that all replicas share.
 pub struct RedisStore {
     address: Address,
+    clock: Clock,
     /// Where connections live.
     control: Handle,
     link: Mutex<Linked>,
@@ -63,11 +65,16 @@ struct Linked {
 }
 
 impl RedisStore {
-    /// The store at `url`, where we are who `configured` says. It is connected when it is first asked; connections live on the
-    /// runtime of `control`.
-    pub fn new(url: &Url, configured: &config::Store, control: &Handle) -> Self {
-        let address = Address::new(url, configured);
-        Self { address, control: control.clone(), link: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    /// The store at `url`, where we are who `configured` says; it is waited for by this clock. It is connected when it is first
+    /// asked; connections live on the runtime of `control`.
+    pub fn new(url: &Url, configured: &config::Store, clock: &Clock, control: &Handle) -> Self {
+        Self {
+            address: Address::new(url, configured),
+            clock: clock.clone(),
+            control: control.clone(),
+            link: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
     }
 
     fn linked(&self) -> MutexGuard<'_, Linked> {
@@ -96,7 +103,7 @@ impl RedisStore {
         if self.linked().failed != failed {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "somebody else could not connect just now").into());
         }
-        let connected = self.control.spawn(self.address.clone().connect());
+        let connected = self.control.spawn(self.address.clone().connect(self.clock.clone()));
         let broken_off = |_| RedisError::from((ErrorKind::Io, "the connection broke off"));
         let connected = connected.await.map_err(broken_off).and_then(|connected| connected);
         let mut linked = self.linked();
@@ -117,7 +124,7 @@ impl RedisStore {
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let (mut link, count) = self.link().await?;
         // A cluster's nodes may be tried one after the other.
-        let answer: RedisResult<T> = in_time(command.query_async(&mut link)).await;
+        let answer: RedisResult<T> = in_time(&self.clock, command.query_async(&mut link)).await;
         let gone = answer.as_ref().is_err_and(|error| is_lost(error) || error.is_io_error());
         if gone && !link.mends_itself() {
             self.lost(count);

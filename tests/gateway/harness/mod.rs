@@ -19,6 +19,7 @@ pub mod introspection;
 pub mod issuer;
 pub mod log;
 pub mod mint;
+pub mod passing;
 pub mod port;
 pub mod process;
 pub mod redis;

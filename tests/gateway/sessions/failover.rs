@@ -4,12 +4,14 @@
 use std::time::{Duration, Instant};
 
 use bearward::remote::clock::Clock;
+use bearward::remote::store;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::harness::redis::{Cluster, Redis, replicated, until};
 use crate::harness::replica::Replica;
 use crate::harness::tokens::Tokens;
-use crate::stores::{at, opened};
+use crate::stores::at;
 
 /// How long a failover may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -29,7 +31,8 @@ impl Kept {
     /// The store is found at that server.
     async fn at(server: &Redis) -> Self {
         let tokens = Tokens::start().await;
-        let replica = Replica::new(&tokens, &opened(&at(server)), &Clock::system());
+        let (clock, control) = (Clock::system(), Handle::current());
+        let replica = Replica::new(&tokens, &store::open(&at(server), &clock, &control), &clock);
         let mut kept = Self { tokens, replica, people: Vec::new() };
         // So many that there are some in each part of a cluster.
         for number in 0..20 {

@@ -1,22 +1,25 @@
 //! Sessions in a real Redis that all gateways share, and what its troubles come to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bearward::config::StoreAddress;
+use bearward::config::{Authentication, Secret, StoreAddress};
 use bearward::policy::session::Cookie;
 use bearward::remote::clock::Clock;
-use bearward::remote::store::Store;
+use bearward::remote::store::{self, Store};
+use bearward::remote::token_endpoint::Source;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 use super::{access, refused};
+use crate::harness::passing::passing;
 use crate::harness::redis::Redis;
-use crate::harness::replica::Replica;
+use crate::harness::replica::{Replica, source};
 use crate::harness::tokens::Tokens;
-use crate::stores::{at, configured, opened};
+use crate::stores::{at, configured, moved, opened};
 
 /// An issuer whose access tokens last a second, and a Redis.
 struct World {
@@ -30,10 +33,12 @@ impl World {
         Some(world)
     }
 
-    /// A gateway with a connection of its own.
+    /// A gateway with a connection of its own, which waits for the issuer however long that takes.
     fn replica(&self) -> Replica {
         let store: Arc<dyn Store> = opened(&at(&self.redis));
-        Replica::new(&self.tokens, &store, &Clock::system())
+        let authentication = Authentication::Basic(Secret::new(b"secret".to_vec()));
+        let source = source(&self.tokens.url(), &self.tokens.revocation_url(), "web", authentication);
+        Replica::at(Source { timeout: Duration::from_secs(3600), ..source }, &store, &Clock::system())
     }
 
     /// The cookie of a login whose access token is spent at once.
@@ -188,7 +193,7 @@ async fn what_is_granted_for_a_forgotten_session_is_given_back() {
     assert_eq!(world.tokens.revoked(), ["refresh-alice-2"]);
 }
 
-/// Whatever answers at the store's address instead of a store: nobody has a session of it, and nobody waits for long.
+/// Whatever answers at the store's address instead of a store: nobody has a session of it, and nobody waits without end.
 #[tokio::test]
 async fn what_is_no_store_opens_no_session() {
     let tokens = Tokens::start().await;
@@ -205,13 +210,15 @@ async fn what_is_no_store_opens_no_session() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap()).parse().unwrap();
         let serving = tokio::spawn(answers(listener, answer));
-        let replica = Replica::new(&tokens, &opened(&configured(StoreAddress::Redis(url))), &Clock::system());
+        let (clock, hands) = moved();
+        let store = store::open(&configured(StoreAddress::Redis(url)), &clock, &Handle::current());
+        let replica = Replica::new(&tokens, &store, &clock);
         let cookie = Cookie::new([7; Cookie::RANDOM]).value();
         for _ in 0..3 {
-            let begun = Instant::now();
-            let code = replica.access(&cookie).await.unwrap_err();
+            let begun = clock.now();
+            let code = passing(&hands, replica.access(&cookie)).await.unwrap_err();
             assert!(["store_unavailable", "session_expired"].contains(&code.as_str()), "{what}: {code}");
-            assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {:?}", begun.elapsed());
+            assert!(clock.now().since(begun) < Duration::from_secs(20), "{what}");
         }
         serving.abort();
     }

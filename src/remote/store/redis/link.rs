@@ -15,6 +15,7 @@ use redis::{
 use url::{Host, Url};
 
 use crate::config::{self, Secret};
+use crate::remote::clock::{Clock, Elapsed};
 
 /// The port of a server whose address names none.
 const PORT: u16 = 6379;
@@ -28,10 +29,10 @@ const RETRIES: u32 = 16;
 /// How long it waits before that, in milliseconds.
 const PAUSES: Range<u64> = 10..200;
 
-/// What comes of it within [`PATIENCE`].
-pub(super) async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    let late = |_| Err(RedisError::from(io::Error::from(io::ErrorKind::TimedOut)));
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(late)
+/// What comes of it within [`PATIENCE`], by that clock.
+pub(super) async fn in_time<T>(clock: &Clock, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    let late = |Elapsed| Err(RedisError::from(io::Error::from(io::ErrorKind::TimedOut)));
+    clock.until(clock.now().after(PATIENCE), answer).await.unwrap_or_else(late)
 }
 
 /// Where the server is, and who we are there.
@@ -70,20 +71,21 @@ impl Address {
         }
     }
 
-    /// Finds out what is there, and connects to where entries are written.
-    pub(super) async fn connect(self) -> RedisResult<Link> {
-        let mut first = match node(self.info(&self.host, self.port, true)?).await {
+    /// Finds out what is there, and connects to where entries are written. Each step has its time by that clock.
+    pub(super) async fn connect(self, clock: Clock) -> RedisResult<Link> {
+        let clock = &clock;
+        let mut first = match node(self.info(&self.host, self.port, true)?, clock).await {
             // A sentinel may know no passwords though its servers do.
             Err(error) if error.kind() == ErrorKind::AuthenticationFailed && self.password.is_some() => {
-                let mut open = node(self.info(&self.host, self.port, false)?).await?;
-                if mode(&mut open).await? != "sentinel" {
+                let mut open = node(self.info(&self.host, self.port, false)?, clock).await?;
+                if mode(&mut open, clock).await? != "sentinel" {
                     return Err(error);
                 }
                 open
             }
             first => first?,
         };
-        match mode(&mut first).await?.as_str() {
+        match mode(&mut first, clock).await?.as_str() {
             "cluster" => {
                 let client = ClusterClient::builder([self.info(&self.host, self.port, true)?])
                     .connection_timeout(PATIENCE)
@@ -92,26 +94,27 @@ impl Address {
                     .min_retry_wait(PAUSES.start)
                     .max_retry_wait(PAUSES.end)
                     .build()?;
-                in_time(client.get_async_connection()).await.map(Link::Cluster)
+                in_time(clock, client.get_async_connection()).await.map(Link::Cluster)
             }
             "sentinel" => {
-                let masters: Vec<HashMap<String, String>> =
-                    redis::cmd("SENTINEL").arg("MASTERS").query_async(&mut first).await?;
+                let mut question = redis::cmd("SENTINEL");
+                let asked = question.arg("MASTERS").query_async(&mut first);
+                let masters: Vec<HashMap<String, String>> = in_time(clock, asked).await?;
                 let [master] = &masters[..] else {
                     return Err((ErrorKind::Client, "the sentinel does not watch over exactly one master").into());
                 };
                 let told = |name: &str| master.get(name).map(String::as_str).unwrap_or_default();
                 let port = told("port").parse().unwrap_or_default();
-                let master = node(self.info(told("ip"), port, true)?).await?;
-                self.select(master).await
+                let master = node(self.info(told("ip"), port, true)?, clock).await?;
+                self.select(master, clock).await
             }
-            _ => self.select(first).await,
+            _ => self.select(first, clock).await,
         }
     }
 
-    async fn select(&self, mut link: MultiplexedConnection) -> RedisResult<Link> {
+    async fn select(&self, mut link: MultiplexedConnection, clock: &Clock) -> RedisResult<Link> {
         if self.database != 0 {
-            redis::cmd("SELECT").arg(self.database).query_async::<()>(&mut link).await?;
+            in_time(clock, redis::cmd("SELECT").arg(self.database).query_async::<()>(&mut link)).await?;
         }
         Ok(Link::Node(link))
     }
@@ -137,15 +140,15 @@ impl Address {
     }
 }
 
-async fn node(info: ConnectionInfo) -> RedisResult<MultiplexedConnection> {
-    let limits =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
-    Client::open(info)?.get_multiplexed_async_connection_with_config(&limits).await
+async fn node(info: ConnectionInfo, clock: &Clock) -> RedisResult<MultiplexedConnection> {
+    // The limits are ours: whoever asks has one of his own.
+    let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    in_time(clock, Client::open(info)?.get_multiplexed_async_connection_with_config(&unlimited)).await
 }
 
 /// What a server says it is: `standalone`, `cluster` or `sentinel`. One that is older than that question is alone.
-async fn mode(link: &mut MultiplexedConnection) -> RedisResult<String> {
-    let hello: RedisResult<HashMap<String, Value>> = redis::cmd("HELLO").query_async(link).await;
+async fn mode(link: &mut MultiplexedConnection, clock: &Clock) -> RedisResult<String> {
+    let hello: RedisResult<HashMap<String, Value>> = in_time(clock, redis::cmd("HELLO").query_async(link)).await;
     match hello {
         Ok(mut told) => told
             .remove("mode")
