@@ -11,10 +11,15 @@
 //!    when it was first seen here: clocks of replicas may differ. Only then does it try itself.
 //! 5. What was granted is written before it is used, and is held until it could be: the old refresh token may be worth nothing
 //!    by now. `invalid_grant` ends a session only where one more look finds the same refresh token.
-//! 6. Trouble ends nothing: the old token goes on while it is good, then requests are refused as `issuer_unavailable`.
+//! 6. Trouble ends nothing: the old token goes on while it is good, then requests are refused as `issuer_unavailable`. An issuer
+//!    that refuses us is asked ever more seldom.
+//! 7. A token that is refused before its end is renewed at once, in the same way. Whoever was refused waits for the other one.
+//!    Where that is refused as well it helps no more, and is not repeated: see [`crate::policy::session`].
 //!
 //! A process that is killed between the issuer's answer and the write takes that answer along. The next one shows the old
 //! refresh token again; an issuer that allows no overlap refuses it then, and that one session is counted as `lost`.
+
+mod settle;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -23,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use self::settle::{ENDED, Shown, result};
 use super::random;
 use super::sessions::{Live, Sessions};
 use crate::policy::grant::Granted;
@@ -88,24 +94,71 @@ impl Sessions {
             Standing::Fresh => Ok(live),
             Standing::Ending => {
                 if !live.session.rests(now) && !is_under_way(&live, now) {
-                    drop(self.join(&live, span));
+                    drop(self.join(&live, false, span));
                 }
                 Ok(live)
             }
-            Standing::Spent if live.session.rests(now) => Err(self.no_issuer("the last try failed just now", AGAIN)),
-            Standing::Spent => {
-                let (mut renewal, limit) = (self.join(&live, span), self.clock.now().after(2 * self.span()));
-                match self.clock.until(limit, renewal.wait_for(Option::is_some)).await {
-                    Ok(Ok(renewed)) => renewed.clone().unwrap_or(Err(BROKEN_OFF)),
-                    Ok(Err(_)) => Err(BROKEN_OFF),
-                    Err(Elapsed) => Err(self.no_issuer("a renewal takes long", AGAIN)),
-                }
-            }
+            Standing::Spent => self.renewed(&live, false, span).await,
         }
     }
 
-    /// The renewal of that session that is under way in this process, or a new one.
-    fn join(self: &Arc<Self>, live: &Arc<Live>, span: Option<CallSpan>) -> watch::Receiver<Option<Renewal>> {
+    /// The session with another access token, where this one is refused though it is not spent; none where that is not to be
+    /// tried, or brings no other one: the refusal stands. Where the issuer has to be asked, `span` tells of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sessions::fresh`].
+    pub async fn instead(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        span: Option<CallSpan>,
+    ) -> Result<Option<Arc<Live>>, Reject> {
+        if !live.session.may_be_hastened(self.clock.wall()) {
+            return Ok(None);
+        }
+        let renewed = self.renewed(live, true, span).await?;
+        Ok((renewed.session.access_token.text != live.session.access_token.text).then_some(renewed))
+    }
+
+    /// Notes that the access token was taken which came instead of one that was refused. Where the store fails the next request
+    /// does it.
+    pub fn note_taken(self: &Arc<Self>, live: &Arc<Live>) {
+        let (sessions, mut live) = (Arc::clone(self), Arc::clone(live));
+        drop(self.control.spawn(async move {
+            let token = live.session.access_token.text.clone();
+            while let Ok(None) = sessions.replace(&live, live.session.taken()).await {
+                match sessions.reread(&live).await {
+                    // It was used meanwhile.
+                    Ok(Some(there)) if there.session.is_doubtful() && there.session.access_token.text == token => {
+                        live = there;
+                    }
+                    Ok(Some(_) | None) | Err(_) => return,
+                }
+            }
+        }));
+    }
+
+    /// What comes of a renewal that a request waits for.
+    async fn renewed(self: &Arc<Self>, live: &Arc<Live>, hastens: bool, span: Option<CallSpan>) -> Renewal {
+        if live.session.rests(self.clock.wall()) {
+            return Err(self.no_issuer("the last try failed just now", AGAIN));
+        }
+        let (mut renewal, limit) = (self.join(live, hastens, span), self.clock.now().after(2 * self.span()));
+        match self.clock.until(limit, renewal.wait_for(Option::is_some)).await {
+            Ok(Ok(renewed)) => renewed.clone().unwrap_or(Err(BROKEN_OFF)),
+            Ok(Err(_)) => Err(BROKEN_OFF),
+            Err(Elapsed) => Err(self.no_issuer("a renewal takes long", AGAIN)),
+        }
+    }
+
+    /// The renewal of that session that is under way in this process, or a new one: of a token that is not good much longer,
+    /// or, where it `hastens`, of this one.
+    fn join(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        hastens: bool,
+        span: Option<CallSpan>,
+    ) -> watch::Receiver<Option<Renewal>> {
         let place = live.cookie.place();
         let (tell, mut told) = watch::channel(None);
         let begins = self.renewals.under_way.send_if_modified(|under_way| match under_way.entry(place) {
@@ -122,7 +175,7 @@ impl Sessions {
             let (sessions, live) = (Arc::clone(self), Arc::clone(live));
             drop(self.control.spawn(async move {
                 let leaving = Leaving { renewals: &sessions.renewals, place };
-                let renewal = sessions.renew(live, span).await;
+                let renewal = sessions.renew(live, hastens, span).await;
                 // What came of it is stored by now: who comes later finds it there.
                 drop(leaving);
                 tell.send_replace(Some(renewal.unwrap_or_else(|fault| Err(sessions.unavailable(fault)))));
@@ -133,11 +186,18 @@ impl Sessions {
 
     /// Decides on what is stored until there is an outcome. A fault of the store breaks it off: whoever comes next begins
     /// anew, with the whole wait for another's attempt.
-    async fn renew(self: &Arc<Self>, mut live: Arc<Live>, span: Option<CallSpan>) -> Result<Renewal, StoreFault> {
+    async fn renew(
+        self: &Arc<Self>,
+        mut live: Arc<Live>,
+        hastens: bool,
+        span: Option<CallSpan>,
+    ) -> Result<Renewal, StoreFault> {
+        let refused = hastens.then(|| live.session.access_token.text.clone());
         let (mut awaited, mut looks) = (None, LOOKS[0]);
         loop {
             let now = self.clock.wall();
-            if live.session.standing(&self.plan.terms, now) == Standing::Fresh {
+            let hastens = refused.as_ref() == Some(&live.session.access_token.text);
+            if !hastens && live.session.standing(&self.plan.terms, now) == Standing::Fresh {
                 return Ok(Ok(live));
             }
             let Some(refresh_token) = live.session.refresh_token.clone() else {
@@ -148,29 +208,41 @@ impl Sessions {
                 looks = (looks * 2).min(LOOKS[1]);
             } else if live.session.rests(now) {
                 return Ok(Err(self.no_issuer("the last try failed just now", AGAIN)));
-            } else {
-                let unsure = self.is_unsure(&live);
-                let begun = self.clock.now();
-                let attempt = Attempt::UnderWay { by: self.renewals.by, begun: now, span: self.span() };
-                let marked = self.replace(&live, live.session.with_attempt(attempt)).await?;
-                if let Some(marked) = marked
-                    && self.clock.now() < begun.after(MARGIN / 2)
-                {
-                    let asked = tokio::select! {
-                        // First: who was stopped for so long shows nothing any more that others may have exchanged since.
-                        biased;
-                        () = self.clock.sleep_until(begun.after(self.span())) => Err(Self::late()),
-                        asked = self.ask(&refresh_token, span.as_ref()) => asked,
-                    };
-                    if let Some(renewal) = self.settle(marked, &refresh_token, asked, unsure).await? {
-                        return Ok(renewal);
-                    }
+            } else if let Some((marked, until)) = self.mark(&live).await? {
+                if hastens {
+                    self.count(SessionEvent::TokenRefused);
+                }
+                let shown = Shown { refresh_token, last: live.session.attempt.clone(), hastens };
+                let asked = tokio::select! {
+                    // First: who was stopped for so long shows nothing any more that others may have exchanged since.
+                    biased;
+                    () = self.clock.sleep_until(until) => Err(Self::late()),
+                    asked = self.ask(&shown.refresh_token, span.as_ref()) => asked,
+                };
+                if let Some(renewal) = self.settle(marked, &shown, asked).await? {
+                    return Ok(renewal);
                 }
             }
             match self.reread(&live).await? {
                 Some(there) => live = there,
                 None => return Ok(Err(ENDED)),
             }
+        }
+    }
+
+    /// Writes that an attempt is under way, and gives what is stored then and until when the attempt lasts; none where
+    /// somebody else has changed the session.
+    async fn mark(&self, live: &Arc<Live>) -> Result<Option<(Arc<Live>, Monotonic)>, StoreFault> {
+        let mut live = Arc::clone(live);
+        loop {
+            let (begun, now, span) = (self.clock.now(), self.clock.wall(), self.span());
+            let attempt = Attempt::UnderWay { by: self.renewals.by, begun: now, span };
+            let Some(marked) = self.replace(&live, live.session.with_attempt(attempt)).await? else { return Ok(None) };
+            if self.clock.now() < begun.after(MARGIN / 2) {
+                return Ok(Some((marked, begun.after(span))));
+            }
+            // Too much of the attempt's time is over.
+            live = marked;
         }
     }
 
@@ -181,139 +253,10 @@ impl Sessions {
         let asked = self.plan.endpoint.ask(Grant::Refresh(refresh_token), span.as_ref().map(CallSpan::traceparent));
         let asked = asked.await;
         if let Some(span) = span {
-            let result = match &asked {
-                Ok(_) => RefreshResult::Success,
-                Err(Failure::InvalidGrant) => RefreshResult::InvalidGrant,
-                Err(Failure::Refused { .. }) => RefreshResult::Refused,
-                Err(Failure::Unavailable { .. }) => RefreshResult::Unavailable,
-            };
+            let result = asked.as_ref().err().map_or(RefreshResult::Success, result);
             span.refreshed(self.name(), result, self.clock.wall(), self.clock.now().since(begun));
         }
         asked
-    }
-
-    /// What an answer of the issuer comes to; none where what is stored now decides.
-    async fn settle(
-        self: &Arc<Self>,
-        marked: Arc<Live>,
-        shown: &str,
-        asked: Result<Granted, Failure>,
-        unsure: bool,
-    ) -> Result<Option<Renewal>, StoreFault> {
-        match asked {
-            Ok(granted) => Ok(Some(self.keep(marked, shown, granted).await)),
-            Err(Failure::InvalidGrant) => self.refused(&marked, shown, unsure).await,
-            Err(Failure::Refused { why, help }) => {
-                self.count_refresh(RefreshResult::Refused);
-                tracing::warn!(session = self.name(), why, help, "the issuer does not renew sessions");
-                self.rest(&marked).await?;
-                Ok(Some(Err(self.no_issuer(&why, help))))
-            }
-            Err(Failure::Unavailable { why, help }) => {
-                self.count_refresh(RefreshResult::Unavailable);
-                self.rest(&marked).await?;
-                Ok(Some(Err(self.no_issuer(&why, help))))
-            }
-        }
-    }
-
-    /// Writes what was granted, as long as the session lasts: nobody else has it.
-    async fn keep(self: &Arc<Self>, mut live: Arc<Live>, shown: &str, granted: Granted) -> Renewal {
-        loop {
-            let now = self.clock.wall();
-            let renewed = match live.session.renewed(granted.clone()) {
-                // The refresh token may be a new one all the same.
-                Ok(renewed) if renewed.access_token.is_spent(now) => renewed.with_attempt(Attempt::Failed { at: now }),
-                Ok(renewed) => renewed,
-                Err(why) => return self.disown(&live, why).await,
-            };
-            let stood = match self.replace(&live, renewed).await {
-                Ok(Some(renewed)) => {
-                    self.count_refresh(RefreshResult::Success);
-                    return self.unless_spent(renewed);
-                }
-                Ok(None) => self.reread(&live).await,
-                Err(fault) => Err(fault),
-            };
-            match stood {
-                // Written after all, and only the store's word of it was lost.
-                Ok(Some(there)) if there.session.access_token.text == granted.access_token.text => {
-                    return self.unless_spent(there);
-                }
-                // Used meanwhile, or somebody else tries with what is worth nothing any more.
-                Ok(Some(there)) if there.session.refresh_token.as_deref() == Some(shown) => live = there,
-                Ok(Some(there)) => return self.unless_spent(there),
-                Ok(None) => {
-                    // Ended meanwhile: what was granted after that is nobody's.
-                    self.count_refresh(RefreshResult::Discarded);
-                    granted.refresh_token.into_iter().for_each(|token| self.give_back(token));
-                    return Err(ENDED);
-                }
-                Err(fault) if live.session.remains(&self.plan.terms, self.clock.wall()).is_zero() => {
-                    return Err(self.unavailable(fault));
-                }
-                Err(_) => self.clock.sleep_until(self.clock.now().after(LOOKS[1])).await,
-            }
-        }
-    }
-
-    /// Ends a session for which the issuer grants what is another's.
-    async fn disown(&self, live: &Live, why: &'static str) -> Renewal {
-        self.count_refresh(RefreshResult::Refused);
-        tracing::error!(session = self.name(), why, "what the issuer grants is another's: the session is ended");
-        self.remove(live, SessionEvent::Refused).await?;
-        Err(ENDED)
-    }
-
-    fn unless_spent(&self, live: Arc<Live>) -> Renewal {
-        if live.session.access_token.is_spent(self.clock.wall()) {
-            let help = "see which access tokens the issuer grants for refresh tokens, and that the clocks agree";
-            return Err(self.no_issuer("the issuer granted a token whose time is over", help));
-        }
-        Ok(live)
-    }
-
-    /// The issuer does not take the refresh token. That is final only where it is still the session's.
-    async fn refused(
-        self: &Arc<Self>,
-        marked: &Live,
-        shown: &str,
-        unsure: bool,
-    ) -> Result<Option<Renewal>, StoreFault> {
-        loop {
-            let Some(there) = self.reread(marked).await? else { return Ok(Some(Err(ENDED))) };
-            if there.session.refresh_token.as_deref() != Some(shown) {
-                return Ok(None);
-            }
-            if self.plan.store.remove(there.name(), there.unchanged()).await? {
-                break;
-            }
-        }
-        // Somebody had shown this token before and is not known to have had no answer.
-        let (result, event) = if unsure {
-            (RefreshResult::Lost, SessionEvent::Lost)
-        } else {
-            (RefreshResult::InvalidGrant, SessionEvent::Refused)
-        };
-        self.count_refresh(result);
-        self.count(event);
-        Ok(Some(Err(ENDED)))
-    }
-
-    /// Notes that a try failed, so that nobody waits for it.
-    async fn rest(&self, marked: &Arc<Live>) -> Result<(), StoreFault> {
-        let mut live = Arc::clone(marked);
-        loop {
-            let failed = live.session.with_attempt(Attempt::Failed { at: self.clock.wall() });
-            if self.replace(&live, failed).await?.is_some() {
-                return Ok(());
-            }
-            match self.reread(&live).await? {
-                // It was used meanwhile.
-                Some(there) if there.session.attempt == marked.session.attempt => live = there,
-                Some(_) | None => return Ok(()),
-            }
-        }
     }
 
     async fn over(&self, live: &Live, event: SessionEvent) -> Result<Renewal, StoreFault> {
@@ -335,15 +278,6 @@ impl Sessions {
         now < until
     }
 
-    /// Whether the refresh token may have been shown to the issuer before.
-    fn is_unsure(&self, live: &Live) -> bool {
-        match live.session.attempt {
-            Some(Attempt::UnderWay { by, .. }) => by != self.renewals.by,
-            Some(Attempt::Failed { .. }) => true,
-            None => false,
-        }
-    }
-
     /// How long an attempt takes at most, to its last write.
     fn span(&self) -> Duration {
         self.plan.endpoint.source().timeout + MARGIN
@@ -356,13 +290,7 @@ impl Sessions {
     fn no_issuer(&self, why: &str, help: &'static str) -> Reject {
         Reject::IssuerUnavailable { session: self.plan.name.clone(), why: why.to_owned(), help }
     }
-
-    fn count_refresh(&self, result: RefreshResult) {
-        self.telemetry.metrics.session_refreshed(&self.plan.name, result);
-    }
 }
-
-const ENDED: Reject = Reject::SessionExpired { why: "it was ended" };
 
 const BROKEN_OFF: Reject = Reject::Internal { why: "a renewal broke off" };
 

@@ -49,6 +49,8 @@ pub struct Granted {
 pub enum Refusal {
     /// `invalid_grant`: the code or the refresh token does not hold (any more).
     InvalidGrant,
+    /// What is said of the client, whatever it shows: `invalid_client`, `unauthorized_client` or `unsupported_grant_type`.
+    Client(Quoted),
     /// Another `error`, or none that can be read.
     Other(Option<Quoted>),
 }
@@ -106,6 +108,9 @@ impl Refusal {
         let object = Object::parse_strict(body).unwrap_or_default();
         match object.get("error").and_then(Json::as_str) {
             Some("invalid_grant") => Self::InvalidGrant,
+            Some(error @ ("invalid_client" | "unauthorized_client" | "unsupported_grant_type")) => {
+                Self::Client(Quoted::from(error))
+            }
             other => Self::Other(other.map(Quoted::from)),
         }
     }
@@ -190,8 +195,12 @@ mod tests {
     #[test]
     fn a_refusal_is_what_its_error_says() {
         assert_eq!(Refusal::parse(br#"{"error":"invalid_grant"}"#), Refusal::InvalidGrant);
-        let other = Refusal::Other(Some(Quoted::from("invalid_client")));
-        assert_eq!(Refusal::parse(br#"{"error":"invalid_client"}"#), other);
+        for error in ["invalid_client", "unauthorized_client", "unsupported_grant_type"] {
+            let body = format!("{{\"error\":\"{error}\"}}");
+            assert_eq!(Refusal::parse(body.as_bytes()), Refusal::Client(Quoted::from(error)));
+        }
+        let other = Refusal::Other(Some(Quoted::from("interaction_required")));
+        assert_eq!(Refusal::parse(br#"{"error":"interaction_required"}"#), other);
         assert_eq!(Refusal::parse(br#"{"error_description":"invalid_grant"}"#), Refusal::Other(None));
         assert_eq!(Refusal::parse(b"invalid_grant"), Refusal::Other(None));
     }

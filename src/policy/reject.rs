@@ -441,6 +441,21 @@ impl Reject {
         }
     }
 
+    /// Whether another access token of the same grant may do better: this one may have been good once, and is not any more,
+    /// because its time, its key or the issuer's word on it has changed. What a token is (its kind, its audience, its scopes)
+    /// would be the same again.
+    pub fn is_cured_by_refresh(&self) -> bool {
+        matches!(
+            self,
+            Self::TokenInactive { .. }
+                | Self::TokenExpired { .. }
+                | Self::KeyUnknown { .. }
+                | Self::KeyMisfit { .. }
+                // With a `nonce` in its head it is for another API, which alone can check it.
+                | Self::SignatureInvalid { nonce: false, .. }
+        )
+    }
+
     /// The scopes that the challenge names (RFC 6750 section 3).
     pub fn scopes(&self) -> &[String] {
         if let Self::ScopeInsufficient { required, .. } = self { required } else { &[] }

@@ -7,9 +7,12 @@
 //! 3. The access token is renewed ahead of its end, by `refresh_before` or half of its life, whichever is less; and when it is
 //!    spent. An issuer that answers with a token that ends no later than the old one is asked again only when that is spent.
 //! 4. Before an issuer is asked, an [`Attempt`] is put into the stored session. Whoever finds one that is under way waits for
-//!    its end as for a lease; one that failed is left alone for [`PAUSE`], by everybody.
+//!    its end as for a lease; after one that failed nobody tries again for a pause. That is [`PAUSE`] after trouble; where the
+//!    issuer refuses us it is twice as long each time, up to [`LONGEST_PAUSE`].
 //! 5. A renewal replaces the refresh token where the issuer sends a new one (rotation), and never the subject. Where it names
 //!    no scopes they are those there were (RFC 6749 section 6), not what was once asked for.
+//! 6. An access token that is refused before its end is renewed at once. Where the one that comes instead is refused as well,
+//!    that helps no more: the next renewal of this kind comes only after a token was taken, and [`HASTE`] later at the earliest.
 
 mod cookie;
 
@@ -24,8 +27,14 @@ use super::grant::{AccessToken, Granted};
 use super::jwt::UnverifiedJwt;
 use super::seal::{Bound, KeyRing, NONCE};
 
-/// For how long nobody tries again after a try that failed.
+/// For how long nobody tries again after a try that met trouble, or that was refused for the first time.
 pub const PAUSE: Duration = Duration::from_secs(1);
+
+/// For how long at most.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long after a renewal before the token's end there is no other one.
+pub const HASTE: Duration = Duration::from_secs(60);
 
 /// What is sealed, and in which form.
 const FORM: &str = "bearward session 1";
@@ -73,6 +82,16 @@ pub struct Session {
     pub attempt: Option<Attempt>,
     /// Whether the last renewal brought a token that ends no later than the one before.
     stalled: bool,
+    /// The last renewal that was made because the token was refused before its end.
+    hastened: Option<Hastened>,
+}
+
+/// A renewal that was made because the token was refused before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Hastened {
+    at: SystemTime,
+    /// Whether a token was taken since.
+    taken: bool,
 }
 
 /// A renewal that has not brought a token.
@@ -87,11 +106,53 @@ pub enum Attempt {
         /// How long it takes at most, to its last write.
         span: Duration,
     },
-    /// The issuer could not be asked, or gave no answer that counts. It may have seen the refresh token all the same.
+    /// The issuer could not be asked, gave no answer that counts, or refuses us.
     Failed {
         /// When that was seen.
         at: SystemTime,
+        /// For how long nobody tries again.
+        pause: Duration,
+        /// Whether it may have exchanged the refresh token all the same, now or in a try before.
+        unsure: bool,
     },
+}
+
+impl Attempt {
+    /// A try at the time `at` that met trouble: the issuer may have seen the refresh token.
+    pub fn troubled(at: SystemTime) -> Self {
+        Self::Failed { at, pause: PAUSE, unsure: true }
+    }
+
+    /// A try at the time `at` for which the issuer was not asked, after what came of the last one.
+    pub fn kept_back(last: Option<&Self>, at: SystemTime) -> Self {
+        let pause = last.map_or(PAUSE, Self::pause).max(PAUSE);
+        Self::Failed { at, pause, unsure: last.is_some_and(Self::is_unsure) }
+    }
+
+    /// A try at the time `at` for which the issuer refused us, after what came of the last one. Of the pause up to a quarter
+    /// is left out at `random`, so that not all sessions come again together.
+    pub fn refused(last: Option<&Self>, at: SystemTime, random: u8) -> Self {
+        let pause = last.map_or(PAUSE, |last| last.pause() * 2).clamp(PAUSE, LONGEST_PAUSE);
+        let pause = pause - pause / 4 * u32::from(random) / u32::from(u8::MAX);
+        Self::Failed { at, pause, unsure: last.is_some_and(Self::is_unsure) }
+    }
+
+    /// For how long nobody tries again after it.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::UnderWay { .. } => Duration::ZERO,
+            Self::Failed { pause, .. } => *pause,
+        }
+    }
+
+    /// Whether the issuer may have exchanged the refresh token though nobody had its answer. Of one that is under way nobody
+    /// knows: where it is not another's, whoever made it was broken off.
+    pub fn is_unsure(&self) -> bool {
+        match self {
+            Self::UnderWay { .. } => true,
+            Self::Failed { unsure, .. } => *unsure,
+        }
+    }
 }
 
 /// How an access token stands.
@@ -134,8 +195,8 @@ impl Session {
     /// The session of a login at the time `now`.
     pub fn new(login: Login, granted: Granted, now: SystemTime) -> Self {
         let Granted { access_token, refresh_token, id_token } = granted;
-        let (created, used) = (now, now);
-        Self { login, access_token, refresh_token, id_token, created, used, attempt: None, stalled: false }
+        let (created, used, attempt, hastened) = (now, now, None, None);
+        Self { login, access_token, refresh_token, id_token, created, used, attempt, stalled: false, hastened }
     }
 
     /// How long it still lasts if it is not used again; nothing where it is over.
@@ -164,8 +225,32 @@ impl Session {
 
     /// Whether a try failed just now, so that it is too early for the next one.
     pub fn rests(&self, now: SystemTime) -> bool {
-        // A clock that was set back does not make the pause longer.
-        matches!(self.attempt, Some(Attempt::Failed { at }) if now >= at && since(at, now) < PAUSE)
+        matches!(self.attempt, Some(Attempt::Failed { at, pause, .. }) if lasts(at, pause, now))
+    }
+
+    /// Whether the access token may be renewed because it is refused before its end.
+    pub fn may_be_hastened(&self, now: SystemTime) -> bool {
+        let may_again = |last: Hastened| last.taken && !lasts(last.at, HASTE, now);
+        self.refresh_token.is_some() && self.hastened.is_none_or(may_again)
+    }
+
+    /// Whether the access token came instead of one that was refused, and it was not seen yet that this one is taken.
+    pub fn is_doubtful(&self) -> bool {
+        self.hastened.is_some_and(|last| !last.taken)
+    }
+
+    /// The session as it was renewed at the time `now` because its token was refused before its end.
+    #[must_use]
+    pub fn hastened(self, now: SystemTime) -> Self {
+        // That the new one ends sooner than the old one was said to is no reason to let it end.
+        Self { hastened: Some(Hastened { at: now, taken: false }), stalled: false, ..self }
+    }
+
+    /// The session whose access token was taken.
+    #[must_use]
+    pub fn taken(&self) -> Self {
+        let hastened = self.hastened.map(|last| Hastened { taken: true, ..last });
+        Self { hastened, ..self.clone() }
     }
 
     /// The session with an attempt, or what came of it.
@@ -201,6 +286,7 @@ impl Session {
             login: self.login.clone(),
             created: self.created,
             attempt: None,
+            hastened: self.hastened,
             access_token,
             stalled,
         })
@@ -234,6 +320,11 @@ impl Sealer {
     fn bound<'a>(&'a self, cookie: &'a Cookie) -> Bound<'a> {
         Bound { what: FORM, cookie: &self.cookie, origin: &self.origin, id: cookie.id(), secret: cookie.secret() }
     }
+}
+
+/// Whether a span that began then is not over. A clock that was set back does not make it longer.
+fn lasts(begun: SystemTime, span: Duration, now: SystemTime) -> bool {
+    now >= begun && since(begun, now) < span
 }
 
 /// The time from one moment to a later one; none where that is the earlier one.

@@ -7,8 +7,8 @@
 //!    token endpoint is trouble: neither says anything of a session.
 //! 3. One call is made for each request to make one: nothing is repeated here, because the issuer may have seen a refresh
 //!    token although no answer came.
-//! 4. An issuer that fails several times in a row is left alone for a moment; then one call tries it. Codes count apart from
-//!    refresh tokens: anybody can bring a code that the issuer stumbles over.
+//! 4. An issuer that fails several times in a row, or does not take us for its client, is left alone for a moment; then one
+//!    call tries it. Codes count apart from refresh tokens: anybody can bring a code that the issuer stumbles over.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use super::discovery::{Endpoint, Fault};
 use super::http::{Client, FetchError, Form, PlainHttp, Reply, Wanted};
 use crate::config::{self, Authorities, Client as OauthClient};
 use crate::policy::grant::{Granted, Refusal};
+use crate::policy::reject::Quoted;
 
 /// The longest reply that is read, in bytes: some tokens are long.
 const BODY_LIMIT: usize = 256 * 1024;
@@ -72,7 +73,11 @@ pub enum Failure {
         why: String,
         /// What the operator can do.
         help: &'static str,
+        /// Whether it would refuse every other call of ours, too.
+        general: bool,
     },
+    /// The issuer was not asked: it has failed several times in a row.
+    LeftAlone,
     /// The issuer could not be asked, or gave no answer that counts.
     Unavailable {
         /// What happened.
@@ -87,7 +92,17 @@ impl Failure {
     pub fn told(&self) -> (&str, &'static str) {
         match self {
             Self::InvalidGrant => ("the issuer does not know it", "nothing: it is worth nothing any more"),
-            Self::Refused { why, help } | Self::Unavailable { why, help } => (why, help),
+            Self::LeftAlone => (LEFT_ALONE, "see why it failed; it is tried again by itself"),
+            Self::Refused { why, help, .. } | Self::Unavailable { why, help } => (why, help),
+        }
+    }
+
+    /// Whether another call would hardly do better, whatever is shown by it.
+    fn is_general(&self) -> bool {
+        match self {
+            Self::InvalidGrant | Self::LeftAlone => false,
+            Self::Refused { general, .. } => *general,
+            Self::Unavailable { .. } => true,
         }
     }
 
@@ -136,9 +151,9 @@ impl TokenEndpoint {
     pub async fn ask(&self, grant: Grant<'_>, traceparent: Option<HeaderValue>) -> Result<Granted, Failure> {
         let begun = self.clock.now();
         let admitted = self.breaker(&grant).admit(begun, self.source.timeout);
-        admitted.map_err(|_| Failure::unavailable(LEFT_ALONE, "see why it failed; it is tried again by itself"))?;
+        admitted.map_err(|_| Failure::LeftAlone)?;
         let answered = self.exchange(grant, traceparent, begun.after(self.source.timeout)).await;
-        let failed = matches!(answered, Err(Failure::Unavailable { .. })).then_some(Duration::ZERO);
+        let failed = answered.as_ref().is_err_and(Failure::is_general).then_some(Duration::ZERO);
         self.breaker(&grant).ended(failed, self.clock.now());
         answered
     }
@@ -165,7 +180,8 @@ impl TokenEndpoint {
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(match Refusal::parse(&reply.body) {
                     Refusal::InvalidGrant => Failure::InvalidGrant,
-                    Refusal::Other(error) => refused(reply.status, error.map(|error| error.to_string())),
+                    Refusal::Client(error) => refused(reply.status, Some(error), true),
+                    Refusal::Other(error) => refused(reply.status, error, false),
                 })
             }
             status => Err(Failure::unavailable(format!("the answer has status {}", status.as_u16()), NO_ANSWER)),
@@ -189,7 +205,7 @@ impl TokenEndpoint {
         // A token that does not hold any more is as good as revoked, and is answered with 200 (RFC 7009 section 2.2).
         match reply.status {
             StatusCode::OK => Ok(()),
-            status => Err(refused(status, None)),
+            status => Err(refused(status, None, false)),
         }
     }
 
@@ -203,8 +219,11 @@ impl TokenEndpoint {
         let plain = self.source.plain_http;
         let found = endpoint.find(&self.http, plain, &self.clock, deadline).await;
         let url = found.map_err(|fault: Fault| Failure::unavailable(fault.to_string(), fault.help()))?;
-        let form = form(&self.source.client, &url, fields, self.clock.wall())
-            .map_err(|why| Failure::Refused { why: why.to_owned(), help: OUR_CREDENTIALS })?;
+        let form = form(&self.source.client, &url, fields, self.clock.wall()).map_err(|why| Failure::Refused {
+            why: why.to_owned(),
+            help: OUR_CREDENTIALS,
+            general: true,
+        })?;
         let wanted = Wanted { accept: "application/json", limit: BODY_LIMIT };
         let reply = self.http.post(&url, plain, Form { traceparent, ..form }, &wanted, deadline).await;
         reply.map_err(|error: FetchError| Failure::unavailable(error.to_string(), error.help()))
@@ -220,9 +239,10 @@ impl TokenEndpoint {
     }
 }
 
-fn refused(status: StatusCode, error: Option<String>) -> Failure {
-    let error = error.unwrap_or_else(|| "no error code".to_owned());
-    Failure::Refused { why: format!("the issuer answers {} with {error}", status.as_u16()), help: OUR_CREDENTIALS }
+fn refused(status: StatusCode, error: Option<Quoted>, general: bool) -> Failure {
+    let error = error.map_or_else(|| "no error code".to_owned(), |error| error.to_string());
+    let why = format!("the issuer answers {} with {error}", status.as_u16());
+    Failure::Refused { why, help: OUR_CREDENTIALS, general }
 }
 
 const LEFT_ALONE: &str = "it has failed several times in a row, and is left alone for a moment";

@@ -300,6 +300,8 @@ closed! {
         Refused = "refused",
         /// Not: the issuer could not be asked, or gave no answer that counts.
         Unavailable = "unavailable",
+        /// Not asked: the issuer is left alone for a moment.
+        LeftAlone = "left_alone",
         /// With one for a session that was ended meanwhile.
         Discarded = "discarded",
     }
@@ -320,6 +322,8 @@ closed! {
         Refused = "refused",
         /// It was ended because what the issuer had granted for it was lost.
         Lost = "lost",
+        /// Its access token was refused before its end, and is renewed for that.
+        TokenRefused = "token_refused",
         /// A cookie named it and did not open it.
         Unopened = "unopened",
         /// A login was to return to a place that is none of ours.

@@ -97,6 +97,11 @@ url = "{store}"
         self.key.sign(&self.key.header(), &merged(good, claims))
     }
 
+    /// A token of nobody's key.
+    fn forged(&self) -> String {
+        Key::p256("evil").named("key-1").token(&json!({ "iss": ISS, "exp": self.now + 60 }))
+    }
+
     /// The cookie of a session that was granted this beside a refresh token.
     async fn granted(&self, store: &Arc<dyn Store>, granted: &Value) -> String {
         let nobody =
@@ -130,7 +135,8 @@ fn grants(case: &Case) -> Vec<(&'static str, Value, Option<&'static str>)> {
         ("a token without the scope", token(json!({ "scope": "write" })), Some("scope_insufficient")),
         (
             "a forged token",
-            json!({ "access_token": Key::p256("evil").named("key-1").token(&json!({ "iss": ISS, "exp": case.now + 60 })) }),
+            // Without a refresh token: with one the gateway would ask for another token first.
+            json!({ "access_token": case.forged(), "refresh_token": null }),
             Some("signature_invalid"),
         ),
         ("an opaque token", json!({ "access_token": "opaque-token-that-nobody-sees" }), None),
@@ -195,6 +201,7 @@ async fn what_is_told_of_a_session() {
     let good = case.granted(&store, &json!({ "access_token": case.token(&json!({})) })).await;
     let wrong =
         case.granted(&store, &json!({ "access_token": case.token(&json!({ "aud": "other", "scope": "" })) })).await;
+    let forged = case.granted(&store, &json!({ "access_token": case.forged() })).await;
     let opaque = case.granted(&store, &json!({ "access_token": "opaque" })).await;
     let spent = case.granted(&store, &json!({ "access_token": "opaque", "expires_in": 0 })).await;
 
@@ -223,6 +230,14 @@ async fn what_is_told_of_a_session() {
     }
     let done = case.explain("/page", &wrong, &[]);
     assert!(done.out.ends_with("once that is cured, still in the way: scope_insufficient\n"), "{}", done.out);
+    let done = case.explain("/page", &forged, &[]);
+    let first =
+        "\nunless the issuer grants the session another token: the gateway asks for one first, and judges that\n";
+    assert!(done.code == 1 && done.out.contains(first), "{}", done.out);
+    assert!(!case.explain("/page", &wrong, &[]).out.contains(first), "another one would be for the same API");
+    for (cookie, renewed_first) in [(&forged, true), (&wrong, false), (&good, false)] {
+        assert_eq!(case.explain("/page", cookie, &["--json"]).json()["renewed_first"], json!(renewed_first));
+    }
     let done = case.explain("/page", &opaque, &[]);
     let line = "  ok       shape                opaque: judged by what was granted with it\n";
     assert!(done.code == 0 && done.out.contains(line), "{}", done.out);

@@ -1,7 +1,7 @@
 //! What a session's cookie opens, and what a session's own pages do.
 //!
 //! The session is read in the configured store and opened with the configured keys, as the gateway does it, and stays as it
-//! is: it lasts no longer by that, and a token of it that is spent is not renewed. What hangs on that is not told.
+//! is: it lasts no longer by that, and a token of it is not renewed. What hangs on that is not told.
 
 use http::Request;
 
@@ -42,7 +42,10 @@ impl Explanation {
                 self.judged_by(route, policies, issuer, caller.claims(), Standing::Told);
                 Ok(self)
             }
-            None => self.token(config, route, policies, &stored.session.access_token.text, online).await,
+            None => {
+                self.renewable = stored.session.may_be_hastened(stored.seen);
+                self.token(config, route, policies, &stored.session.access_token.text, online).await
+            }
         }
     }
 

@@ -119,13 +119,15 @@ pub(super) struct Explanation {
     pub(super) shadow: bool,
     /// The login to which the user is sent instead of a refusal that a login would cure.
     pub(super) login: Option<String>,
+    /// Whether the token is of a session that gets another one where that may cure a refusal.
+    pub(super) renewable: bool,
 }
 
 impl Explanation {
     /// Begins with the request that is asked about, without its query: that may hold a credential.
     pub(super) fn of(request: String) -> Self {
         let (steps, policies) = (Steps::default(), Vec::new());
-        Self { request, around: Vec::new(), steps, policies, shadow: false, login: None }
+        Self { request, around: Vec::new(), steps, policies, shadow: false, login: None, renewable: false }
     }
 
     /// The same of a token around which all this stood in its file.
@@ -172,6 +174,11 @@ impl Explanation {
         self.login.as_deref().filter(|_| is_cured_by_login(reject.code()))
     }
 
+    /// Whether the gateway has the token renewed before it refuses it so, and judges the other one.
+    fn is_renewed_first(&self, reject: &Reject) -> bool {
+        self.renewable && reject.is_cured_by_refresh()
+    }
+
     /// One object for machines.
     pub(super) fn json(&self) -> Value {
         let once = self.steps.0.iter().map(|(step, verdict)| entry(*step, verdict));
@@ -194,6 +201,7 @@ impl Explanation {
             "code": refusal.map(|reject| reject.code().facts().name),
             "status": location.map(|_| 302).or(refused.map(|reject| reject.code().facts().status)),
             "location": location,
+            "renewed_first": refusal.is_some_and(|reject| self.is_renewed_first(reject)),
             "www_authenticate": refused.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
             "steps": once.chain(by_policy).collect::<Vec<_>>(),
         })
@@ -276,6 +284,12 @@ impl Explanation {
             writeln!(f, "a user who goes to a page is sent to the login instead: 302 {login}")?;
         } else if let Some(challenge) = challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
             writeln!(f, "WWW-Authenticate: {challenge}")?;
+        }
+        if self.is_renewed_first(reject) {
+            writeln!(
+                f,
+                "unless the issuer grants the session another token: the gateway asks for one first, and judges that"
+            )?;
         }
         if let Some(why) = self.steps.open() {
             writeln!(f, "unless a step that was not taken refuses it first: {why}")?;

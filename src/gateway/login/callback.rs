@@ -52,12 +52,15 @@ impl Visit<'_> {
             let grant = Grant::Code { code: &code, verifier: &verifier, redirect_uri: &redirect_uri };
             sessions.endpoint().ask(grant, None).await
         });
-        let mut granted = asked.await?.map_err(|failure| match failure {
+        let mut granted = asked.await?.map_err(|failure| match &failure {
             Failure::InvalidGrant => Reject::LoginRefused { error: Quoted::from("invalid_grant"), description: None },
             Failure::Refused { why, .. } => {
                 Reject::LoginRefused { error: Quoted::from(why.as_str()), description: None }
             }
-            Failure::Unavailable { why, help } => Reject::LoginUnavailable { why, help },
+            Failure::LeftAlone | Failure::Unavailable { .. } => {
+                let (why, help) = failure.told();
+                Reject::LoginUnavailable { why: why.to_owned(), help }
+            }
         })?;
         granted.access_token.scope.get_or_insert_with(|| self.own.scopes.join(" "));
         Ok(granted)

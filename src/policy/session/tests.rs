@@ -56,7 +56,7 @@ fn the_same_end_again_is_no_reason_to_ask_again() {
 
 #[test]
 fn a_renewal_keeps_what_the_issuer_does_not_send() {
-    let mut session = session(Some(600)).with_attempt(Attempt::Failed { at: at(1) });
+    let mut session = session(Some(600)).with_attempt(Attempt::troubled(at(1)));
     session.id_token = Some("hint".to_owned());
     let renewed = session.renewed(Granted { refresh_token: None, ..granted(550, Some(1150)) }).unwrap();
     assert_eq!(renewed.refresh_token.as_deref(), Some("refresh-0"));
@@ -119,11 +119,62 @@ fn a_session_ends_unused_or_old() {
 
 #[test]
 fn a_try_that_failed_is_not_repeated_at_once() {
-    let failed = session(Some(600)).with_attempt(Attempt::Failed { at: at(600) });
+    let failed = session(Some(600)).with_attempt(Attempt::troubled(at(600)));
     assert!(failed.rests(at(600)));
     assert!(!failed.rests(at(601)));
     assert!(!failed.rests(at(599)), "the clock was set back");
     assert!(!session(Some(600)).rests(at(600)));
+}
+
+#[test]
+fn who_refuses_us_is_asked_ever_more_seldom() {
+    let pauses = |random: u8| {
+        let mut last: Option<Attempt> = None;
+        let next = move |_| {
+            let attempt = Attempt::refused(last.as_ref(), at(600), random);
+            let Attempt::Failed { pause, .. } = attempt else { panic!("it failed") };
+            last = Some(attempt);
+            pause.as_millis()
+        };
+        (0..8).map(next).collect::<Vec<_>>()
+    };
+    assert_eq!(pauses(0), [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+    assert_eq!(pauses(255), [750, 1125, 1687, 2531, 3796, 5695, 8542, 12_814]);
+    let twice = Attempt::refused(Some(&Attempt::refused(None, at(600), 0)), at(601), 0);
+    let kept_back = Attempt::kept_back(Some(&twice), at(603));
+    assert_eq!(kept_back, Attempt::Failed { at: at(603), pause: 2 * PAUSE, unsure: false });
+    assert_eq!(Attempt::kept_back(None, at(600)), Attempt::Failed { at: at(600), pause: PAUSE, unsure: false });
+}
+
+/// Once it is not known whether the issuer has exchanged a refresh token, no further try makes that sure.
+#[test]
+fn a_try_without_an_answer_is_not_forgotten() {
+    let under_way = Attempt::UnderWay { by: [1; 16], begun: at(600), span: PAUSE };
+    let (silent, kept_back) = (Attempt::troubled(at(600)), Attempt::kept_back(None, at(600)));
+    for (last, expected) in [(None, false), (Some(&kept_back), false), (Some(&silent), true), (Some(&under_way), true)]
+    {
+        assert_eq!(Attempt::refused(last, at(601), 0).is_unsure(), expected, "{last:?}");
+        assert_eq!(Attempt::kept_back(last, at(601)).is_unsure(), expected, "{last:?}");
+    }
+}
+
+#[test]
+fn a_token_that_is_refused_before_its_end_is_replaced_until_that_helps_no_more() {
+    let session = session(Some(600));
+    assert!(session.may_be_hastened(at(10)) && !session.is_doubtful());
+    let hastened = session.renewed(granted(10, Some(300))).unwrap().hastened(at(10));
+    assert!(hastened.is_doubtful());
+    assert!(!hastened.may_be_hastened(at(10_000)), "nobody took it");
+    assert_eq!(hastened.standing(&TERMS, at(250)), Standing::Ending, "it ends sooner than the other one was to");
+    let later = hastened.renewed(granted(300, Some(600))).unwrap();
+    assert!(later.is_doubtful() && !later.may_be_hastened(at(10_000)), "nor any token since");
+    let taken = later.taken();
+    assert!(!taken.is_doubtful());
+    assert!(!taken.may_be_hastened(at(69)));
+    assert!(taken.may_be_hastened(at(70)));
+    let mut bare = session;
+    bare.refresh_token = None;
+    assert!(!bare.may_be_hastened(at(10)), "nothing can renew it");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod callback;
 mod credential;
 mod keys;
 mod logout;
+mod outlived;
 mod pages;
 mod process;
 mod replicas;

@@ -110,7 +110,8 @@ async fn trouble_ends_nothing() {
         world.pass(10);
         assert_eq!(replica.access(&cookie).await, refused("issuer_unavailable"), "{trouble:?}");
         world.tokens.mended();
-        world.pass(1);
+        // Refused twice, we come again after two seconds.
+        world.pass(2);
         assert_eq!(replica.access(&cookie).await, access(2), "{trouble:?}: it is back");
     }
 }
@@ -132,6 +133,76 @@ async fn an_issuer_that_is_away_is_not_asked_by_every_request() {
     world.tokens.up().await;
     world.pass(1);
     assert_eq!(replica.access(&cookie).await, access(2));
+}
+
+/// What `error` the issuer answers, refusing us and not the refresh token.
+fn refusal(error: &str) -> Reply {
+    Reply::status(400, "Content-Type: application/json\r\n", &json!({ "error": error }).to_string())
+}
+
+#[tokio::test]
+async fn an_issuer_that_refuses_us_is_asked_ever_more_seldom() {
+    for error in ["invalid_client", "interaction_required"] {
+        let world = World::start().await;
+        let (replica, cookie) = world.logged_in().await;
+        world.tokens.otherwise(refusal(error));
+        world.pass(600);
+        for _ in 0..120 {
+            assert_eq!(replica.access(&cookie).await, refused("issuer_unavailable"), "{error}");
+            world.pass(1);
+        }
+        // After 1, 2, 4, 8, 16 and then 30 s, each up to a quarter sooner.
+        let asked = world.tokens.asked().len();
+        assert!((6..=13).contains(&asked), "{error}: {asked}");
+        assert_eq!(replica.refreshes("refused"), u64::try_from(asked).unwrap(), "{error}");
+        world.tokens.mended();
+        world.pass(30);
+        assert_eq!(replica.access(&cookie).await, access(2), "{error}: nobody was logged out");
+    }
+}
+
+/// Where it is the client that is refused, every session would be.
+#[tokio::test]
+async fn an_issuer_that_does_not_know_us_is_not_asked_for_every_session() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let mut cookies = Vec::new();
+    for number in 0..40 {
+        cookies.push(replica.login(&world.tokens, &format!("user{number}")).await);
+    }
+    world.tokens.otherwise(refusal("invalid_client"));
+    world.pass(600);
+    for _ in 0..20 {
+        for cookie in &cookies {
+            assert_eq!(replica.access(cookie).await, refused("issuer_unavailable"));
+        }
+        world.pass(1);
+    }
+    // Five in a row, then one after 1, 2, 4, 4, 4 and 4 s.
+    let asked = world.tokens.asked().len();
+    assert!((8..=12).contains(&asked), "{asked}");
+    assert!(replica.refreshes("left_alone") > 0);
+    world.tokens.mended();
+    world.pass(30);
+    for (number, cookie) in cookies.iter().enumerate() {
+        assert_eq!(replica.access(cookie).await, Ok(format!("access-user{number}-2")));
+    }
+}
+
+#[tokio::test]
+async fn one_session_that_the_issuer_does_not_renew_holds_up_no_other() {
+    let world = World::start().await;
+    let (replica, cookie) = world.logged_in().await;
+    let other = replica.login(&world.tokens, "bob").await;
+    world.tokens.otherwise(refusal("interaction_required"));
+    world.pass(600);
+    for _ in 0..8 {
+        assert_eq!(replica.access(&cookie).await, refused("issuer_unavailable"));
+        world.pass(30);
+    }
+    assert_eq!(replica.refreshes("refused"), 8);
+    world.tokens.mended();
+    assert_eq!(replica.access(&other).await, Ok("access-bob-2".to_owned()));
 }
 
 #[tokio::test]
@@ -213,6 +284,27 @@ async fn what_is_granted_after_a_logout_is_given_back() {
     assert_eq!(replica.refreshes("discarded"), 1);
     world.tokens.was_asked(3).await;
     assert!(world.tokens.revoked().contains(&"refresh-alice-2".to_owned()));
+}
+
+/// A token that came instead of one that was refused, and that nobody has taken yet, is not exchanged in its turn.
+#[tokio::test]
+async fn a_token_that_is_refused_is_exchanged_once() {
+    let world = World::start().await;
+    let (replica, cookie) = world.logged_in().await;
+    let live = replica.sessions.open(&cookie).await.unwrap().unwrap();
+    let requests = (0..20).map(|_| replica.sessions.instead(&live, None));
+    for instead in join_all(requests).await {
+        assert_eq!(instead.unwrap().unwrap().session.access_token.text, "access-alice-2");
+    }
+    let second = replica.sessions.open(&cookie).await.unwrap().unwrap();
+    assert!(replica.sessions.instead(&second, None).await.unwrap().is_none());
+    world.pass(540);
+    assert_eq!(replica.access(&cookie).await, access(2));
+    replica.renewals.idle().await;
+    let third = replica.sessions.open(&cookie).await.unwrap().unwrap();
+    assert_eq!(third.session.access_token.text, "access-alice-3");
+    assert!(replica.sessions.instead(&third, None).await.unwrap().is_none(), "nor is any after it");
+    assert_eq!((world.tokens.asked().len(), replica.refreshes("success"), replica.events("token_refused")), (2, 2, 1));
 }
 
 #[tokio::test]

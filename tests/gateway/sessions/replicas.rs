@@ -16,24 +16,51 @@ async fn requests_at_three_gateways_are_one_request_to_the_issuer() {
     world.pass(600);
     world.tokens.hold();
     let requests = join_all((0..60).map(|number| replicas[number % 3].access(&cookie)));
-    let time_goes_by = async {
-        world.tokens.was_asked(1).await;
-        world.tokens.release();
+    let told = tokio::select! {
+        told = requests => told,
+        () = world.renewed_by_one_of(&replicas) => unreachable!("time does not end"),
+    };
+    assert!(told.iter().all(|token| *token == access(2)), "{told:?}");
+    assert_eq!((world.tokens.asked().len(), world.tokens.reused()), (1, 0));
+}
+
+/// A token that is refused before its end at three gateways at once.
+#[tokio::test]
+async fn a_token_that_three_gateways_are_refused_with_is_exchanged_once() {
+    let world = World::start().await;
+    let (first, cookie) = world.logged_in().await;
+    let replicas = [first, world.replica(), world.replica()];
+    world.tokens.hold();
+    let requests = join_all((0..60).map(|number| {
+        let (replica, cookie) = (&replicas[number % 3], &cookie);
+        async move {
+            let live = replica.sessions.open(cookie).await.unwrap().unwrap();
+            replica.sessions.instead(&live, None).await.unwrap().unwrap().session.access_token.text.clone()
+        }
+    }));
+    let told = tokio::select! {
+        told = requests => told,
+        () = world.renewed_by_one_of(&replicas) => unreachable!("time does not end"),
+    };
+    assert!(told.iter().all(|token| token == "access-alice-2"), "{told:?}");
+    assert_eq!((world.tokens.asked().len(), world.tokens.reused()), (1, 0));
+    assert_eq!(replicas.iter().map(|replica| replica.events("token_refused")).sum::<u64>(), 1);
+}
+
+impl World {
+    /// Lets the issuer answer once it was asked, and time go by after that, without end.
+    async fn renewed_by_one_of(&self, replicas: &[Replica]) {
+        self.tokens.was_asked(1).await;
+        self.tokens.release();
         while replicas.iter().map(|replica| replica.refreshes("success")).sum::<u64>() == 0 {
             tokio::task::yield_now().await;
         }
         // Those who wait look again from time to time.
         loop {
-            world.hands.advance(Duration::from_millis(10));
+            self.hands.advance(Duration::from_millis(10));
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-    };
-    let told = tokio::select! {
-        told = requests => told,
-        () = time_goes_by => unreachable!("time does not end"),
-    };
-    assert!(told.iter().all(|token| *token == access(2)), "{told:?}");
-    assert_eq!((world.tokens.asked().len(), world.tokens.reused()), (1, 0));
+    }
 }
 
 /// What was read before somebody else renewed it is not shown to the issuer.

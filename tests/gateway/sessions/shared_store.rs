@@ -124,6 +124,32 @@ async fn nothing_is_used_before_it_is_stored() {
     assert_eq!(world.tokens.reused(), 0);
 }
 
+/// The issuer has exchanged the refresh token, nobody got its answer, and the store could not be told either.
+#[tokio::test]
+async fn a_session_that_was_lost_by_two_troubles_at_once_is_counted_so() {
+    let Some(mut world) = World::start().await else { return };
+    let replica = world.replica();
+    let cookie = world.spent(&replica).await;
+    world.tokens.hold();
+    {
+        let request = replica.access(&cookie);
+        tokio::pin!(request);
+        tokio::select! {
+            told = &mut request => panic!("{told:?} before the issuer has answered"),
+            () = world.tokens.was_asked(1) => {}
+        }
+        world.redis.down();
+        world.tokens.down().await;
+        assert_eq!(request.await, refused("store_unavailable"));
+    }
+    world.redis.up();
+    world.tokens.release();
+    world.tokens.up().await;
+    assert_eq!(replica.access(&cookie).await, refused("session_expired"));
+    assert_eq!((world.tokens.reused(), replica.refreshes("lost"), replica.events("lost")), (1, 1, 1));
+    assert_eq!((replica.refreshes("invalid_grant"), replica.events("refused")), (0, 0));
+}
+
 /// A store that goes and comes back while the issuer answers costs nobody a session.
 #[tokio::test]
 async fn what_was_granted_is_held_until_the_store_is_back() {
