@@ -24,7 +24,7 @@ use crate::policy::request::RequestView;
 use crate::policy::route::Route;
 use crate::policy::site::SiteId;
 use crate::policy::trace::{RequestId, Trace};
-use crate::telemetry::labels::{By, Decision};
+use crate::telemetry::labels::{By, Decision, SessionEvent};
 use crate::telemetry::log;
 use crate::telemetry::metrics::Held;
 use crate::telemetry::{Answer, Outcome, Visit};
@@ -151,6 +151,20 @@ impl Journey {
         if let Some((_, entered)) = &mut self.sent {
             *entered = Some(Instant::now());
         }
+    }
+
+    /// Counts that the upstream meant to set the session cookie of that name, and tells the operator.
+    pub(super) fn withheld(&self, cookie: &str) {
+        let Gateway { shared, in_force, .. } = &*self.gateway;
+        let sites = &in_force.rules().sites;
+        // Several sessions may call their cookies the same: then it is that of the route, if it has one.
+        let own = self.site.and_then(|id| sites.get(id.0)).filter(|site| site.cookie == cookie);
+        if let Some(site) = own.or_else(|| sites.iter().find(|site| site.cookie == cookie)) {
+            shared.telemetry().metrics.session_event(&site.name, SessionEvent::CookieWithheld);
+        }
+        let upstream = self.sent.and_then(|(upstream, _)| in_force.config().upstreams.get(upstream));
+        let upstream = upstream.map(|upstream| upstream.name.as_str());
+        shared.refusals().tell_withheld(cookie, upstream, self.told(self.taken()), shared.since_start());
     }
 
     /// By what the operator finds it again.

@@ -28,6 +28,7 @@ use self::journey::Journey;
 use self::load::Load;
 use self::request_body::RequestBody;
 use crate::policy::claims::NumericDate;
+use crate::policy::cookies;
 use crate::policy::headers::Onward;
 use crate::policy::permit::{Permit, Preflighted};
 use crate::policy::reject::{Code, Reject};
@@ -187,7 +188,11 @@ impl Gateway {
         journey.permitted(&permit);
         let entered = self.upstreams.enter(route.upstream).await?;
         journey.entered();
-        forward(&permit, entered, request, self.shared.pace(), &onward).await
+        let mut response = forward(&permit, entered, request, self.shared.pace(), &onward).await?;
+        if let Some(cookie) = cookies::withhold(response.headers_mut(), self.in_force.own_cookies()) {
+            journey.withheld(cookie);
+        }
+        Ok(response)
     }
 
     /// Does what makes outgoing calls where those are made, whoever waits for it.

@@ -1,14 +1,15 @@
 //! Cookies as they stand in a request's head and in ours (RFC 6265bis): which value a name has, ours out of what goes
-//! upstream, and how ours are set.
+//! upstream and out of what an upstream sets, and how ours are set.
 //!
 //! 1. A name that stands twice has no value: a browser sends the cookies of a wider path or an older page beside ours, and
 //!    which of the two somebody planted cannot be seen.
 //! 2. Names are compared byte by byte. Nothing is decoded, and a value that is no text is none of ours.
-//! 3. Ours are for this host alone, within TLS alone, and out of reach for scripts.
+//! 3. Ours are for this host alone, within TLS alone, and out of reach for scripts. Nobody else sets them: who can give a
+//!    browser a session of his own choice sees what is done in it.
 
 use std::time::Duration;
 
-use http::header::{COOKIE, HeaderMap, HeaderValue};
+use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 
 /// What stands between the name of a session's cookie and what tells apart those of the logins on their way to one.
 pub const LOGIN: &str = "-login-";
@@ -70,10 +71,7 @@ pub fn logins<'a>(headers: &'a HeaderMap, session: &str) -> impl Iterator<Item =
 
 /// Takes the cookies of sessions of these names out, with those of the logins to them, and leaves every other byte as it was.
 pub fn cut(headers: &mut HeaderMap, sessions: &[String]) {
-    let is_ours = |pair: &[u8]| {
-        let name = named(pair).0;
-        sessions.iter().any(|session| name == session.as_bytes() || is_login(name, session))
-    };
+    let is_ours = |pair: &[u8]| owner(named(pair).0, sessions).is_some();
     if !headers.get_all(COOKIE).iter().any(|field| split(field).any(is_ours)) {
         return;
     }
@@ -92,6 +90,20 @@ pub fn cut(headers: &mut HeaderMap, sessions: &[String]) {
     }
 }
 
+/// Takes the fields out of an answer by which a browser would keep a cookie of sessions of these names, or of a login to one;
+/// the others stay as they are. Says which session's it was, where there was one.
+pub fn withhold<'s>(headers: &mut HeaderMap, sessions: &'s [String]) -> Option<&'s str> {
+    let owner = |field: &HeaderValue| owner(kept_name(field), sessions);
+    let withheld = headers.get_all(SET_COOKIE).iter().find_map(owner)?;
+    let kept: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter(|field| owner(field).is_none()).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for field in kept {
+        headers.append(SET_COOKIE, field);
+    }
+    Some(withheld)
+}
+
 /// The field that has a browser keep a cookie for `life`.
 pub fn set(name: &str, value: &str, same_site: SameSite, life: Duration) -> Option<HeaderValue> {
     let attributes =
@@ -104,6 +116,22 @@ pub fn set(name: &str, value: &str, same_site: SameSite, life: Duration) -> Opti
 /// The field that has a browser forget a cookie. It takes none of a `__Host-` name that lacks what all of them have.
 pub fn unset(name: &str, same_site: SameSite) -> Option<HeaderValue> {
     set(name, "", same_site, Duration::ZERO)
+}
+
+/// The session of these whose cookie has that name, or to which a login's has.
+fn owner<'s>(name: &[u8], sessions: &'s [String]) -> Option<&'s str> {
+    let mut names = sessions.iter().map(String::as_str);
+    names.find(|session| name == session.as_bytes() || is_login(name, session))
+}
+
+/// The name under which a browser will send the cookie that a field sets. One without a name is sent as its value alone (RFC
+/// 6265bis section 5.8.3), and that may look like a name and a value.
+fn kept_name(field: &HeaderValue) -> &[u8] {
+    let pair = split(field).next().unwrap_or_default();
+    match named(pair) {
+        (b"", value) => named(value).0,
+        (name, _) => name,
+    }
 }
 
 fn is_login(name: &[u8], session: &str) -> bool {
@@ -171,6 +199,40 @@ mod tests {
             let mut found = headers(fields);
             cut(&mut found, &names);
             assert_eq!(found, headers(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_else_sets_ours() {
+        let names = ["r".to_owned(), "s".to_owned()];
+        let cases: &[(&[u8], Option<&str>)] = &[
+            (b"s=x", Some("s")),
+            (b"r=", Some("r")),
+            (b" s\t= x; Path=/; Max-Age=0", Some("s")),
+            (b"s-login-AAAAAAAA=x", Some("s")),
+            (b"=s=x; Secure", Some("s")),
+            (b"=s-login-=x", Some("s")),
+            (b"s", None),
+            (b"=s", None),
+            (b"==s=x", None),
+            (b"S=x", None),
+            (b"ss=x", None),
+            (b"s-login=x", None),
+            (b"a=s=x", None),
+            (b"a=1; s=x", None),
+            (b"a=1, s=x", None),
+            (b"\xff=1", None),
+            (b"", None),
+        ];
+        for (field, expected) in cases {
+            let others: [&[u8]; 2] = [b"a=1;  Path=/ ;;HttpOnly", b"b=\xff"];
+            let set = |fields: &[&[u8]]| -> HeaderMap {
+                fields.iter().map(|field| (SET_COOKIE, HeaderValue::from_bytes(field).unwrap())).collect()
+            };
+            let mut found = set(&[others[0], field, others[1]]);
+            assert_eq!(withhold(&mut found, &names), *expected, "{field:?}");
+            let left = if expected.is_some() { set(&others) } else { set(&[others[0], field, others[1]]) };
+            assert_eq!(found, left, "{field:?}");
         }
     }
 

@@ -326,6 +326,8 @@ closed! {
         TokenRefused = "token_refused",
         /// A cookie named it and did not open it.
         Unopened = "unopened",
+        /// An upstream meant to set its cookie, or one of a login to it: that was left out of the answer.
+        CookieWithheld = "cookie_withheld",
         /// A login was to return to a place that is none of ours.
         ReturnToRefused = "return_to_refused",
     }

@@ -203,12 +203,14 @@ pub struct Refusals {
     gates: Box<[Gate]>,
     /// By code, for those that are let through: neither may hide the other.
     shadow_gates: Box<[Gate]>,
+    /// For cookies that upstreams may not set.
+    cookies: Gate,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
         let gates = || Code::ALL.iter().map(|_| Gate::default()).collect();
-        Self { gates: gates(), shadow_gates: gates() }
+        Self { gates: gates(), shadow_gates: gates(), cookies: Gate::default() }
     }
 }
 
@@ -240,6 +242,15 @@ impl Refusals {
         let (name, cause, help) = (code.facts().name, reject.cause(), reject.help());
         let (route, Asked { request_id, trace_id, .. }) = (asked.route.unwrap_or(NONE), asked);
         tracing::info!(code = name, cause, help, route, request_id, trace_id, suppressed, "request would be refused");
+    }
+
+    /// The same of a field of an upstream's answer that would set a cookie of ours, of that name or of a login.
+    pub fn tell_withheld(&self, cookie: &str, upstream: Option<&str>, asked: Asked<'_>, now: Duration) {
+        let Some(suppressed) = self.cookies.pass(now) else { return };
+        let help = "have the upstream use another name, or set the session's `cookie.name` to one of its own";
+        let (upstream, route) = (upstream.unwrap_or(NONE), asked.route.unwrap_or(NONE));
+        let Asked { request_id, trace_id, .. } = asked;
+        tracing::warn!(cookie, help, upstream, route, request_id, trace_id, suppressed, "Set-Cookie left out");
     }
 }
 

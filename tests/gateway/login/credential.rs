@@ -8,7 +8,7 @@ use super::{Browser, COOKIE, NAVIGATES, SCRIPT, World, set_cookies};
 use crate::harness::client::Client;
 use crate::harness::forms::Reply;
 use crate::harness::introspection::Introspection;
-use crate::harness::upstream::Upstream;
+use crate::harness::upstream::{Reply as UpstreamReply, Upstream};
 use crate::harness::world::{AUDIENCE, merged};
 
 #[tokio::test]
@@ -275,6 +275,44 @@ async fn an_opaque_token_is_asked_about_where_its_issuer_is() {
     let browser = world.logged_in_with("opaque").await;
     assert_eq!(browser.peek("GET", "/both", SCRIPT).await.status, 200);
     assert_eq!(endpoint.asked().len(), count, "another's token is none of its business");
+}
+
+/// Whoever is behind us neither logs a browser out nor gives it a session of his own choice.
+#[tokio::test]
+async fn an_upstream_sets_no_cookie_of_ours() {
+    let world = World::start().await;
+    let browser = world.logged_in().await;
+    let ours = [
+        "__Host-session=; Path=/; Max-Age=0; Secure",
+        "__Host-session=AAAA; Path=/; Secure",
+        " __Host-session = x;Path=/;Secure",
+        "=__Host-session=x; Path=/; Secure",
+        "__Host-session-login-AAAAAAAA=x; Path=/; Secure",
+    ];
+    let others = [
+        "theme=dark;  Path=/ ;;HttpOnly",
+        "__Host-sessions=1; Path=/; Secure",
+        "__host-session=1",
+        "a=__Host-session=x",
+    ];
+    let mixed = [&others[..2], &ours[..], &others[2..]].concat();
+    let reply = |cookies: &[&str]| {
+        let fields: String = cookies.iter().map(|cookie| format!("set-cookie:{cookie}\r\n")).collect();
+        UpstreamReply::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{fields}\r\nok").into_bytes())
+    };
+    // On every route: to a browser all of them are of one host.
+    for (number, path) in ["/orders", "/open"].into_iter().enumerate() {
+        world.around.upstream.reply(reply(&mixed));
+        let answer = browser.peek("GET", path, SCRIPT).await;
+        assert_eq!((answer.status, answer.text()), (200, "ok"));
+        assert_eq!(set_cookies(&answer), others, "{path}");
+        assert_eq!(answer.header("cache-control"), None, "{path}: it is the upstream's to say");
+        // Answers count, not fields.
+        assert_eq!(world.events("cookie_withheld"), f64::from(u8::try_from(number + 1).unwrap()), "{path}");
+    }
+    world.around.upstream.reply(reply(&others));
+    assert_eq!(set_cookies(&browser.peek("GET", "/orders", SCRIPT).await), others);
+    assert_eq!(world.events("cookie_withheld"), 2.0);
 }
 
 #[tokio::test]
