@@ -8,16 +8,21 @@
 //!
 //! How the access token is kept fresh is in [`super::refresh`].
 
+mod ending;
+mod revocation;
+
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
+pub(super) use self::revocation::Unclaimed;
 use super::refresh::Renewals;
+use crate::policy::claims::NumericDate;
 use crate::policy::grant::Granted;
 use crate::policy::reject::Reject;
 use crate::policy::seal::NONCE;
@@ -30,9 +35,6 @@ use crate::telemetry::labels::SessionEvent;
 
 /// How many bytes remembered sessions may take, for each `[sessions.NAME]`.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-
-/// For how long requests may be on their way that a browser sent with a cookie it had before.
-const ON_THE_WAY: Duration = Duration::from_secs(60);
 
 /// What one `[sessions.NAME]` is made of.
 pub struct Plan {
@@ -56,6 +58,8 @@ pub struct Sessions {
     pub(super) control: Handle,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) renewals: Arc<Renewals>,
+    /// One for each refresh token that can be given back at the same time.
+    revocations: Arc<Semaphore>,
     /// By the cookie's value.
     opened: Cache<Arc<str>, Arc<Live>>,
 }
@@ -99,6 +103,7 @@ impl Sessions {
             control: control.clone(),
             telemetry: Arc::clone(telemetry),
             renewals: Arc::clone(renewals),
+            revocations: Arc::new(Semaphore::new(revocation::AT_ONCE)),
             opened: opened.build_with_hasher(RandomState::new()),
         }
     }
@@ -128,12 +133,14 @@ impl Sessions {
         live.session.remains(&self.plan.terms, self.clock.wall()).as_secs()
     }
 
-    /// Makes a session of what a login was granted, and gives the value of its cookie: a new one for each login.
+    /// Makes a session of what a login was granted, and gives the value of its cookie: a new one for each login. `issued` is
+    /// when the issuer made the login's ID token.
     ///
     /// # Errors
     ///
-    /// `store_unavailable`, and `internal` where the system gives no random bytes.
-    pub async fn create(&self, login: Login, granted: Granted) -> Result<String, Reject> {
+    /// `store_unavailable`; `login_state_invalid` where the issuer has ended the login meanwhile; `internal` where the system
+    /// gives no random bytes.
+    pub async fn create(&self, login: Login, granted: Granted, issued: NumericDate) -> Result<String, Reject> {
         let cookie = Cookie::new(secret()?);
         let session = Session::new(login, granted, self.clock.wall());
         let sealed = self.seal(&session, &cookie)?;
@@ -147,6 +154,11 @@ impl Sessions {
         let written = self.plan.store.write(live.name(), live.sealed.clone(), life, Given::Any).await;
         written.map_err(|fault| self.unavailable(fault))?;
         self.count(SessionEvent::Created);
+        // Only now: a logout that did not find the session was noted before it looked.
+        if self.was_ended(&live.session.login, issued).await? {
+            self.remove(&live, SessionEvent::LoggedOut).await?;
+            return Err(Reject::LoginStateInvalid { why: "the issuer ended the login while it was on its way" });
+        }
         Ok(live.cookie.value())
     }
 
@@ -228,110 +240,6 @@ impl Sessions {
         let _ = self.replace(&live, live.session.used_at(self.clock.wall())).await;
     }
 
-    /// Ends a session: it is removed here first, then its refresh token is given back to the issuer, without waiting for that.
-    ///
-    /// # Errors
-    ///
-    /// `store_unavailable`: it is not ended.
-    pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), Reject> {
-        self.remove(live, SessionEvent::LoggedOut).await?;
-        if let Some(token) = live.session.refresh_token.clone() {
-            self.give_back(token);
-        }
-        Ok(())
-    }
-
-    /// Ends a session whose browser has another one now. Its tokens are not given back: with one of them some issuers end
-    /// whatever came of the same person's login there, the new session's tokens among it.
-    ///
-    /// # Errors
-    ///
-    /// `store_unavailable`: it is not ended.
-    pub async fn leave(&self, live: &Live) -> Result<(), Reject> {
-        // First: whoever finds it gone finds why.
-        let noted =
-            self.plan.store.write(replaced(&live.cookie), Bytes::from_static(b"1"), ON_THE_WAY, Given::Any).await;
-        noted.map_err(|fault| self.unavailable(fault))?;
-        self.remove(live, SessionEvent::Replaced).await
-    }
-
-    /// The refusal of a cookie of that value, which opens nothing.
-    pub async fn refusal(&self, value: &str) -> Reject {
-        let expired = Reject::SessionExpired { why: "no session is of this cookie" };
-        let Some(cookie) = Cookie::parse(value) else { return expired };
-        match self.plan.store.read(replaced(&cookie)).await {
-            Ok(None) => expired,
-            Ok(Some(_)) => Reject::SessionReplaced,
-            Err(fault) => self.unavailable(fault),
-        }
-    }
-
-    /// Gives a refresh token back that nobody will use.
-    pub(super) fn give_back(self: &Arc<Self>, refresh_token: String) {
-        let sessions = Arc::clone(self);
-        drop(self.control.spawn(async move {
-            if let Err(failure) = sessions.plan.endpoint.revoke(&refresh_token).await {
-                let (cause, help) = failure.told();
-                tracing::info!(session = sessions.name(), cause, help, "a refresh token could not be revoked");
-            }
-        }));
-    }
-
-    /// Ends every session that the issuer knows by that `sid`; says how many there were.
-    ///
-    /// # Errors
-    ///
-    /// `store_unavailable`: some may not be ended.
-    pub async fn end_by_sid(&self, issuer: &str, sid: &str) -> Result<usize, Reject> {
-        self.end_listed(["sid", issuer, sid]).await
-    }
-
-    /// Ends every session of that subject; says how many there were.
-    ///
-    /// # Errors
-    ///
-    /// `store_unavailable`: some may not be ended.
-    pub async fn end_by_subject(&self, issuer: &str, subject: &str) -> Result<usize, Reject> {
-        self.end_listed(["sub", issuer, subject]).await
-    }
-
-    async fn end_listed(&self, [by, issuer, value]: [&str; 3]) -> Result<usize, Reject> {
-        let mut ended = 0;
-        // A key that was exchanged meanwhile gave the list another name.
-        for hash in self.plan.sealer.ring.blind(&[by, &self.plan.name, issuer, value]) {
-            let list = Name { kind: Kind::Index, hash };
-            let members = self.plan.store.members(list).await.map_err(|fault| self.unavailable(fault))?;
-            for member in members {
-                let removed = self.plan.store.remove(member, Given::Any).await;
-                if removed.map_err(|fault| self.unavailable(fault))? {
-                    self.count(SessionEvent::LoggedOut);
-                    ended += 1;
-                }
-            }
-        }
-        Ok(ended)
-    }
-
-    /// The lists that a session stands in.
-    fn lists(&self, login: &Login) -> Vec<Name> {
-        let list = |by: &str, value: &str| {
-            let parts = [by, &self.plan.name, &login.issuer, value];
-            let hash = self.plan.sealer.ring.blind(&parts).next();
-            hash.map(|hash| Name { kind: Kind::Index, hash })
-        };
-        let by_sid = login.sid.as_deref().and_then(|sid| list("sid", sid));
-        list("sub", &login.subject).into_iter().chain(by_sid).collect()
-    }
-
-    pub(super) async fn remove(&self, live: &Live, event: SessionEvent) -> Result<(), Reject> {
-        self.opened.invalidate(live.cookie.value().as_str());
-        let removed = self.plan.store.remove(live.name(), Given::Any).await.map_err(|fault| self.unavailable(fault))?;
-        if removed {
-            self.count(event);
-        }
-        Ok(())
-    }
-
     fn seal(&self, session: &Session, cookie: &Cookie) -> Result<Bytes, Reject> {
         let sealed = self.plan.sealer.seal(session, cookie, secret()?);
         sealed.map(Bytes::from).ok_or(Reject::Internal { why: "a session cannot be sealed" })
@@ -344,11 +252,6 @@ impl Sessions {
     pub(super) fn unavailable(&self, fault: StoreFault) -> Reject {
         Reject::StoreUnavailable { why: fault.why }
     }
-}
-
-/// Where it is noted that the browser which had this cookie got another one.
-fn replaced(cookie: &Cookie) -> Name {
-    Name { kind: Kind::Mark, hash: cookie.place() }
 }
 
 /// Bytes that nobody can guess.

@@ -24,7 +24,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 pub const OLDEST: u64 = 600;
 
 /// What a logout token says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Logout<'t> {
     /// Who says it, as it calls itself.
     pub issuer: &'t str,
@@ -34,6 +34,8 @@ pub struct Logout<'t> {
     pub subject: Option<&'t str>,
     /// What tells the token from any other of its issuer.
     pub id: &'t str,
+    /// When it was made.
+    pub issued: NumericDate,
 }
 
 /// Judges a logout token whose signature was verified.
@@ -54,7 +56,7 @@ pub fn judge<'t>(
     let as_ours = |reject: Reject| invalid(reject.cause());
     id_token::issued(claims, issuer).map_err(as_ours)?;
     id_token::for_client(claims, client_id).map_err(as_ours)?;
-    in_time(claims, issuer, now)?;
+    let issued = in_time(claims, issuer, now)?;
     let event = claims.get("events").and_then(Json::as_object).and_then(|events| events.get(EVENT));
     if event.and_then(Json::as_object).is_none() {
         return Err(invalid("`events` does not hold the event of the back channel"));
@@ -68,10 +70,11 @@ pub fn judge<'t>(
         return Err(invalid("it has neither `sid` nor `sub`"));
     }
     let id = string("jti")?.ok_or_else(|| invalid("the claim `jti` is missing"))?;
-    Ok(Logout { issuer: claims.issuer().map_err(as_ours)?, sid, subject, id })
+    Ok(Logout { issuer: claims.issuer().map_err(as_ours)?, sid, subject, id, issued })
 }
 
-fn in_time(claims: &Claims, issuer: &Issuer, now: NumericDate) -> Result<(), Reject> {
+/// When it was made, where that and its end fit the time.
+fn in_time(claims: &Claims, issuer: &Issuer, now: NumericDate) -> Result<NumericDate, Reject> {
     let date = |name| claims.date(name).map_err(|reject| invalid(reject.cause()));
     let iat = date("iat")?.ok_or_else(|| invalid("the claim `iat` is missing"))?;
     if iat > now.plus(issuer.leeway) || now >= iat.plus(OLDEST + issuer.leeway) {
@@ -79,7 +82,7 @@ fn in_time(claims: &Claims, issuer: &Issuer, now: NumericDate) -> Result<(), Rej
     }
     match date("exp")? {
         Some(exp) if now >= exp.plus(issuer.leeway) => Err(invalid(format!("exp is {exp}, now is {now}"))),
-        Some(_) | None => Ok(()),
+        Some(_) | None => Ok(iat),
     }
 }
 

@@ -34,11 +34,11 @@ impl Visit<'_> {
         if self.has_happened(["jti", logout.id]).await? {
             return Err(invalid("it was used before"));
         }
-        let Logout { issuer, sid, subject, .. } = logout;
+        let Logout { issuer, sid, subject, issued, .. } = logout;
         let sessions = &self.party.sessions;
         let ended = match (sid, subject) {
-            (Some(sid), _) => sessions.end_by_sid(issuer, sid).await?,
-            (None, Some(subject)) => sessions.end_by_subject(issuer, subject).await?,
+            (Some(sid), _) => sessions.end_by_sid(issuer, sid, issued).await?,
+            (None, Some(subject)) => sessions.end_by_subject(issuer, subject, issued).await?,
             (None, None) => 0,
         };
         self.happens_once(["jti", logout.id], life).await?;

@@ -2,7 +2,7 @@
 //!
 //! In this order: the answer belongs to an attempt of this browser, and comes from its issuer; the attempt counts once, on all
 //! replicas; the code is exchanged; the ID token says who it is; the session is made, with a cookie that nobody had before;
-//! a session that the browser had is ended.
+//! a session that the browser had is ended. Where that breaks off after the exchange, what was granted is given back.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Visit;
 use crate::gateway::body::Body;
+use crate::gateway::sessions::Unclaimed;
 use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::cookies::{self, Found};
 use crate::policy::grant::Granted;
@@ -34,10 +35,11 @@ impl Visit<'_> {
         if !self.happens_once(["state", &attempt.state()], Attempt::LIFE).await? {
             return Err(Reject::LoginStateInvalid { why: "the login of that `state` was completed before" });
         }
-        let granted = self.exchange(&attempt, code).await?;
-        let login = self.who(&attempt, &granted).await?;
+        let (granted, unclaimed) = self.exchange(&attempt, code).await?;
+        let (login, issued) = self.who(&attempt, &granted).await?;
         let before = cookies::find(headers, &self.site.cookie);
-        let value = self.party.sessions.create(login, granted).await?;
+        let value = self.party.sessions.create(login, granted, issued).await?;
+        unclaimed.claim();
         self.set(&self.site.cookie, Some((&value, self.own.lifetime)));
         self.replaces(before).await;
         super::redirect(StatusCode::FOUND, attempt.return_to())
@@ -45,14 +47,17 @@ impl Visit<'_> {
 
     /// What the issuer grants for the code. Where it names no scopes they are those that were asked for (RFC 6749 section 5.1),
     /// and stay so, whatever others are asked for later.
-    async fn exchange(&self, attempt: &Attempt, code: String) -> Result<Granted, Reject> {
+    async fn exchange(&self, attempt: &Attempt, code: String) -> Result<(Granted, Unclaimed), Reject> {
         let (sessions, verifier) = (Arc::clone(&self.party.sessions), attempt.verifier());
         let redirect_uri = self.site.redirect_uri();
         let asked = self.gateway.on_control(async move {
             let grant = Grant::Code { code: &code, verifier: &verifier, redirect_uri: &redirect_uri };
-            sessions.endpoint().ask(grant, None).await
+            let granted = sessions.endpoint().ask(grant, None).await?;
+            // Here, where it is also done when the browser has left meanwhile.
+            let unclaimed = sessions.unclaimed(&granted);
+            Ok((granted, unclaimed))
         });
-        let mut granted = asked.await?.map_err(|failure| match &failure {
+        let (mut granted, unclaimed) = asked.await?.map_err(|failure| match &failure {
             Failure::InvalidGrant => Reject::LoginRefused { error: Quoted::from("invalid_grant"), description: None },
             Failure::Refused { why, .. } => {
                 Reject::LoginRefused { error: Quoted::from(why.as_str()), description: None }
@@ -63,11 +68,11 @@ impl Visit<'_> {
             }
         })?;
         granted.access_token.scope.get_or_insert_with(|| self.own.scopes.join(" "));
-        Ok(granted)
+        Ok((granted, unclaimed))
     }
 
-    /// Who logged in.
-    async fn who(&self, attempt: &Attempt, granted: &Granted) -> Result<Login, Reject> {
+    /// Who logged in, and when the issuer said so.
+    async fn who(&self, attempt: &Attempt, granted: &Granted) -> Result<(Login, NumericDate), Reject> {
         let invalid = |why: String| Reject::LoginIdTokenInvalid { why };
         let text = granted.id_token.as_deref().ok_or_else(|| invalid("there is none".to_owned()))?;
         let signed = self.verified(text).await.map_err(|reject| {
@@ -86,12 +91,15 @@ impl Visit<'_> {
         let now = NumericDate::from(self.gateway.shared.clock().wall());
         let subject = id_token::judge(&signed, &expected, now)?.to_owned();
         let claims = &signed.contents().claims;
-        Ok(Login {
+        let issued =
+            claims.date("iat").ok().flatten().ok_or_else(|| invalid("the claim `iat` is missing".to_owned()))?;
+        let login = Login {
             issuer: claims.issuer().map(str::to_owned).unwrap_or_default(),
             subject,
             sid: claims.get("sid").and_then(|sid| sid.as_str()).map(str::to_owned),
             claims: told(claims, &self.own.claims),
-        })
+        };
+        Ok((login, issued))
     }
 
     /// A token of the issuer for us, its signature verified.

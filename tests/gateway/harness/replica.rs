@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bearward::config::{Authentication, Client as OauthClient, Endpoint, Secret};
 use bearward::gateway::{Live, Plan, Renewals, Sessions};
+use bearward::policy::claims::NumericDate;
 use bearward::policy::grant::Granted;
 use bearward::policy::reject::Reject;
 use bearward::policy::seal::KeyRing;
@@ -106,7 +107,7 @@ impl Replica {
     /// A new session of what a token endpoint answered, and its cookie.
     pub async fn logged_in(&self, login: Login, answer: &Value) -> String {
         let granted = Granted::parse(answer.to_string().as_bytes(), self.clock.wall()).unwrap();
-        self.sessions.create(login, granted).await.unwrap()
+        self.sessions.create(login, granted, NumericDate::from(self.clock.wall())).await.unwrap()
     }
 
     /// The access token that goes upstream with a request of that cookie, or the code of its refusal.

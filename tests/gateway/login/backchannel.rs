@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::{SCRIPT, World};
+use super::{Begun, Browser, COOKIE, SCRIPT, World};
 use crate::harness::client::{Answer, Client};
+use crate::harness::issuer::{Answer as IssuerAnswer, Document};
 use crate::harness::mint::Key;
 use crate::harness::world::merged;
 
@@ -14,8 +15,8 @@ impl World {
         json!({
             "iss": self.around.issuer.url(),
             "aud": "web",
-            "iat": self.around.now(),
-            "exp": self.around.now() + 120,
+            "iat": self.now(),
+            "exp": self.now() + 120,
             "jti": id,
             "sid": "sid-ada",
             "sub": "ada",
@@ -55,6 +56,7 @@ async fn a_logout_token_ends_every_session_of_its_login() {
         assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.code(), "session_expired");
     }
 
+    world.passes();
     let browser = world.logged_in().await;
     let by_subject = world.logout_token("2", &json!({ "sid": null }));
     assert_eq!(world.told(&format!("logout_token={by_subject}")).await.status, 200);
@@ -112,7 +114,69 @@ async fn a_logout_token_counts_once() {
     let _before = world.logged_in().await;
     let form = format!("logout_token={}", world.logout_token("1", &json!({})));
     assert_eq!(world.told(&form).await.status, 200);
+    world.passes();
     let browser = world.logged_in().await;
     assert_eq!(world.told(&form).await.code(), "logout_token_invalid");
     assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+}
+
+/// A login whose code was exchanged, and that waits for the key of its ID token before it is written down.
+struct Held {
+    browser: Browser,
+    begun: Begun,
+    back: String,
+    key: Key,
+}
+
+impl World {
+    /// The beginning of such a login: its way back waits until [`World::lets_go`].
+    async fn held(&self) -> Held {
+        let mut browser = self.browser();
+        let begun = self.begun(&mut browser, "/orders").await;
+        let key = Key::rsa("key-2");
+        let header = json!({ "alg": "RS256", "kid": "key-2", "typ": "JWT" });
+        let id_token = key.sign(&header, &self.id_claims(&begun.nonce));
+        let granted = merged(self.granted("ada", &begun.nonce), &json!({ "id_token": id_token }));
+        let back = self.way_back(&begun, &granted);
+        // Keys were fetched at the start, and are not again for a while.
+        self.around.hands.advance(std::time::Duration::from_secs(11));
+        self.around.issuer.hold();
+        Held { browser, begun, back, key }
+    }
+
+    /// Publishes the key that a login waits for.
+    fn lets_go(&self, held: &Key) {
+        let keys = json!({ "keys": [Key::rsa("key-1").jwk(), held.jwk()] });
+        self.around.issuer.answer(Document::Keys, IssuerAnswer::json(&keys));
+        self.around.issuer.release();
+    }
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_login_that_is_on_its_way() {
+    for by_subject in [false, true] {
+        let world = World::start().await;
+        let Held { browser, begun, back, key } = world.held().await;
+        let fetched = world.around.issuer.requests(Document::Discovery);
+        let (answer, ()) = tokio::join!(browser.peek("GET", &back, &[]), async {
+            // Its code was exchanged by then, and the key set is looked for.
+            world.around.issuer.asked(Document::Discovery, fetched + 1).await;
+            let changes = if by_subject { json!({ "sid": null }) } else { json!({}) };
+            let form = format!("logout_token={}", world.logout_token("1", &changes));
+            assert_eq!(world.told(&form).await.code(), "logout_token_invalid", "there is no session yet");
+            world.lets_go(&key);
+        });
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        assert!(answer.text().contains("login_state_invalid"), "{}", answer.text());
+        assert!(!answer.text().contains(&begun.nonce));
+        assert!(!super::set_cookies(&answer).iter().any(|field| field.starts_with(&format!("{COOKIE}="))));
+        assert_eq!((world.events("created"), world.events("logged_out")), (1.0, 1.0));
+        // What was granted to it is given back.
+        world.tokens.was_asked(2).await;
+        assert_eq!(world.tokens.revoked(), ["refresh-ada-1"]);
+        // Whoever logs in after that is logged in.
+        world.passes();
+        let browser = world.logged_in().await;
+        assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
+    }
 }

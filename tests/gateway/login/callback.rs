@@ -8,6 +8,7 @@ use super::{COOKIE, World, set_cookies, signed_by_secret};
 use crate::harness::forms::Reply;
 use crate::harness::issuer::{Answer as IssuerAnswer, Document};
 use crate::harness::mint::{Key, base64};
+use crate::harness::redis::Redis;
 use crate::harness::tokens::Tokens;
 use crate::harness::world::merged;
 
@@ -137,6 +138,73 @@ async fn each_part_of_the_id_token_must_fit() {
         assert!(!browser.cookies.contains_key(COOKIE), "{what}");
     }
     assert_eq!(world.events("created"), created);
+}
+
+/// Nobody will use what was granted to a login that comes to nothing.
+#[tokio::test]
+async fn what_was_granted_to_a_login_that_fails_is_given_back() {
+    let world = World::start().await;
+    for (number, changes) in
+        [json!({ "nonce": "another" }), json!({ "aud": "other" }), json!({ "iat": null })].iter().enumerate()
+    {
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        let bad = json!({ "id_token": world.id_token_but(&begun.nonce, changes) });
+        let name = format!("user{number}");
+        let granted = merged(world.granted(&name, &begun.nonce), &bad);
+        assert_eq!(world.comes_back(&mut browser, &begun, &granted).await.status, 403, "{changes}");
+        // The exchange and the revocation of each.
+        world.tokens.was_asked(2 * (number + 1)).await;
+        assert_eq!(world.tokens.revoked().last(), Some(&format!("refresh-{name}-1")), "{changes}");
+    }
+    let last = world.tokens.asked().pop().unwrap();
+    assert_eq!((last.line.as_str(), last.field("token_type_hint")), ("POST /revoke HTTP/1.1", Some("refresh_token")));
+    // A login that succeeds keeps what it has.
+    let browser = world.logged_in().await;
+    assert_eq!(browser.peek("GET", "/orders", super::SCRIPT).await.status, 200);
+    assert_eq!(world.tokens.revoked().len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_granted_while_the_store_is_down_is_given_back() {
+    let Some(mut redis) = Redis::start(&[]) else { return };
+    let (_key, line) = super::stores::keyed();
+    let world = World::configured(&line, &format!("[store]\nurl = \"{}\"", redis.url())).await;
+    let mut browser = world.browser();
+    let begun = world.begun(&mut browser, "/").await;
+    let back = world.way_back(&begun, &world.granted("ada", &begun.nonce));
+    world.tokens.hold();
+    let (answer, ()) = tokio::join!(browser.peek("GET", &back, &[]), async {
+        world.tokens.was_asked(1).await;
+        redis.down();
+        world.tokens.release();
+    });
+    assert_eq!((answer.status, answer.code().as_str()), (503, "store_unavailable"));
+    world.tokens.was_asked(2).await;
+    assert_eq!(world.tokens.revoked(), ["refresh-ada-1"]);
+}
+
+/// A browser that does not wait for the end of its login has no session of it, and nobody else has.
+#[tokio::test]
+async fn what_was_granted_to_a_browser_that_has_left_is_given_back() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    let begun = world.begun(&mut browser, "/").await;
+    let back = world.way_back(&begun, &world.granted("ada", &begun.nonce));
+    world.tokens.hold();
+    {
+        let answer = browser.peek("GET", &back, &[]);
+        tokio::pin!(answer);
+        tokio::select! {
+            _ = &mut answer => panic!("the code is not exchanged yet"),
+            () = world.tokens.was_asked(1) => {}
+        }
+    }
+    // Its connection is closed; the gateway knows once it is one fewer.
+    world.around.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
+    world.tokens.release();
+    world.tokens.was_asked(2).await;
+    assert_eq!((world.tokens.revoked(), world.events("created")), (vec!["refresh-ada-1".to_owned()], 0.0));
 }
 
 /// What an issuer marks as its access token is no ID token, though every claim of it fits.

@@ -86,6 +86,12 @@ impl World {
         Browser { address: self.around.gateway.address(), cookies: BTreeMap::new() }
     }
 
+    /// The gateway's time, in seconds since 1970.
+    fn now(&self) -> u64 {
+        let wall = self.around.gateway.shared().clock().wall();
+        wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    }
+
     /// The claims of a good ID token for that nonce.
     fn id_claims(&self, nonce: &str) -> Value {
         json!({
@@ -94,8 +100,8 @@ impl World {
             "sub": "ada",
             "sid": "sid-ada",
             "nonce": nonce,
-            "iat": self.around.now(),
-            "exp": self.around.now() + 300,
+            "iat": self.now(),
+            "exp": self.now() + 300,
             "name": "Ada",
             "email": "ada@example.com",
             "secret": "not told",
@@ -150,6 +156,11 @@ impl World {
         let granted = merged(self.granted("ada", &begun.nonce), &json!({ "access_token": access_token }));
         assert_eq!(self.comes_back(&mut browser, &begun, &granted).await.status, 302);
         browser
+    }
+
+    /// A second passes, so that a login is later than what was before it.
+    fn passes(&self) {
+        self.around.hands.advance(std::time::Duration::from_secs(1));
     }
 
     /// How often this happened to sessions.

@@ -90,6 +90,7 @@ async fn a_logout_at_the_issuer_that_one_gateway_hears_of_is_one_at_all() {
     replicas.is_over(&there).await;
 
     // It counts once, wherever it is shown.
+    world.passes();
     let browser = replicas.known().await;
     for address in [third.address, first.address] {
         assert_eq!(world.told_at(address, &form).await.code(), "logout_token_invalid");

@@ -1,5 +1,6 @@
 //! Which cookie opens which session, and until when.
 
+use bearward::policy::claims::NumericDate;
 use bearward::policy::seal::KeyRing;
 use bearward::policy::session::Cookie;
 use bearward::remote::store::{Given, Kind, Name};
@@ -65,7 +66,7 @@ async fn keys_are_exchanged_without_logging_anybody_out() {
     assert_eq!(old.access(&cookie).await, refused("session_expired"));
     assert_eq!(stranger.access(&cookie).await, refused("session_expired"));
     // A logout at the issuer finds it by the name that its list had under the old key.
-    assert_eq!(both.sessions.end_by_sid("https://issuer.example.com", "sid-alice").await, Ok(1));
+    assert_eq!(both.sessions.end_by_sid("https://issuer.example.com", "sid-alice", world.date()).await, Ok(1));
 }
 
 #[tokio::test]
@@ -122,17 +123,21 @@ async fn the_issuer_ends_its_own_sessions_and_those_of_a_subject() {
     let second = replica.login(&world.tokens, "alice").await;
     let bob = replica.login(&world.tokens, "bob").await;
     let there = world.replica();
-    assert_eq!(there.sessions.end_by_sid(issuer, "sid-bob").await, Ok(1));
+    assert_eq!(there.sessions.end_by_sid(issuer, "sid-bob", world.date()).await, Ok(1));
     assert_eq!(replica.access(&bob).await, refused("session_expired"));
-    assert_eq!(there.sessions.end_by_sid(issuer, "sid-bob").await, Ok(0));
-    assert_eq!(there.sessions.end_by_sid("https://other.example.com", "sid-alice").await, Ok(0));
-    assert_eq!(there.sessions.end_by_subject(issuer, "alice").await, Ok(2));
+    assert_eq!(there.sessions.end_by_sid(issuer, "sid-bob", world.date()).await, Ok(0));
+    assert_eq!(there.sessions.end_by_sid("https://other.example.com", "sid-alice", world.date()).await, Ok(0));
+    assert_eq!(there.sessions.end_by_subject(issuer, "alice", world.date()).await, Ok(2));
     for cookie in [first, second] {
         assert_eq!(replica.access(&cookie).await, refused("session_expired"));
     }
 }
 
 impl World {
+    fn date(&self) -> NumericDate {
+        NumericDate::from(self.clock.wall())
+    }
+
     /// Returns once it is noted that the session was used now.
     async fn settled(&self, cookie: &str) {
         let replica = self.replica();

@@ -1,0 +1,157 @@
+//! How sessions end: by their browser, by their issuer, or because the browser has another one.
+//!
+//! A logout at the issuer also ends the login that is on its way: its code was exchanged, and its session is not written yet.
+//! So each logout is noted for as long as a login may take, with the time at which the issuer says it was; a login looks for
+//! that once its session is written, and is over where its ID token is no younger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Live, Sessions};
+use crate::policy::claims::NumericDate;
+use crate::policy::reject::Reject;
+use crate::policy::session::{Cookie, Login};
+use crate::remote::store::{Given, Kind, Name};
+use crate::telemetry::labels::SessionEvent;
+
+/// For how long requests may be on their way that a browser sent with a cookie it had before.
+const ON_THE_WAY: Duration = Duration::from_secs(60);
+
+/// What a login takes at most beside the call of the token endpoint: keys that are fetched, and a store that is slow.
+const LOGIN: Duration = Duration::from_secs(300);
+
+impl Sessions {
+    /// Ends a session: it is removed here first, then its refresh token is given back to the issuer, without waiting for that.
+    ///
+    /// # Errors
+    ///
+    /// `store_unavailable`: it is not ended.
+    pub async fn end(self: &Arc<Self>, live: &Live) -> Result<(), Reject> {
+        self.remove(live, SessionEvent::LoggedOut).await?;
+        if let Some(token) = live.session.refresh_token.clone() {
+            self.give_back(token);
+        }
+        Ok(())
+    }
+
+    /// Ends a session whose browser has another one now. Its tokens are not given back: with one of them some issuers end
+    /// whatever came of the same person's login there, the new session's tokens among it.
+    ///
+    /// # Errors
+    ///
+    /// `store_unavailable`: it is not ended.
+    pub async fn leave(&self, live: &Live) -> Result<(), Reject> {
+        // First: whoever finds it gone finds why.
+        let noted =
+            self.plan.store.write(replaced(&live.cookie), Bytes::from_static(b"1"), ON_THE_WAY, Given::Any).await;
+        noted.map_err(|fault| self.unavailable(fault))?;
+        self.remove(live, SessionEvent::Replaced).await
+    }
+
+    /// The refusal of a cookie of that value, which opens nothing.
+    pub async fn refusal(&self, value: &str) -> Reject {
+        let expired = Reject::SessionExpired { why: "no session is of this cookie" };
+        let Some(cookie) = Cookie::parse(value) else { return expired };
+        match self.plan.store.read(replaced(&cookie)).await {
+            Ok(None) => expired,
+            Ok(Some(_)) => Reject::SessionReplaced,
+            Err(fault) => self.unavailable(fault),
+        }
+    }
+
+    /// Ends every session that the issuer knows by that `sid`, and those of logins on their way that it began before `at`;
+    /// says how many there were.
+    ///
+    /// # Errors
+    ///
+    /// `store_unavailable`: some may not be ended.
+    pub async fn end_by_sid(&self, issuer: &str, sid: &str, at: NumericDate) -> Result<usize, Reject> {
+        self.end_listed(["sid", issuer, sid], at).await
+    }
+
+    /// The same of every session of that subject.
+    ///
+    /// # Errors
+    ///
+    /// `store_unavailable`: some may not be ended.
+    pub async fn end_by_subject(&self, issuer: &str, subject: &str, at: NumericDate) -> Result<usize, Reject> {
+        self.end_listed(["sub", issuer, subject], at).await
+    }
+
+    async fn end_listed(&self, which: [&str; 3], at: NumericDate) -> Result<usize, Reject> {
+        // First: a login on its way writes its session, then looks for this. So it finds this, or we find the session.
+        self.note_end(which, at).await?;
+        let ([by, issuer, value], mut ended) = (which, 0);
+        // A key that was exchanged meanwhile gave the list another name.
+        for hash in self.plan.sealer.ring.blind(&[by, &self.plan.name, issuer, value]) {
+            let list = Name { kind: Kind::Index, hash };
+            let members = self.plan.store.members(list).await.map_err(|fault| self.unavailable(fault))?;
+            for member in members {
+                let removed = self.plan.store.remove(member, Given::Any).await;
+                if removed.map_err(|fault| self.unavailable(fault))? {
+                    self.count(SessionEvent::LoggedOut);
+                    ended += 1;
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The lists that a session stands in.
+    pub(super) fn lists(&self, login: &Login) -> Vec<Name> {
+        let list = |by: &str, value: &str| {
+            let parts = [by, &self.plan.name, &login.issuer, value];
+            let hash = self.plan.sealer.ring.blind(&parts).next();
+            hash.map(|hash| Name { kind: Kind::Index, hash })
+        };
+        let by_sid = login.sid.as_deref().and_then(|sid| list("sid", sid));
+        list("sub", &login.subject).into_iter().chain(by_sid).collect()
+    }
+
+    /// Notes that the issuer has ended these logins at that time.
+    async fn note_end(&self, which: [&str; 3], at: NumericDate) -> Result<(), Reject> {
+        let Some(note) = self.end_notes(which).into_iter().next() else { return Ok(()) };
+        let life = self.plan.endpoint.source().timeout + LOGIN;
+        let entry = Bytes::from(at.seconds().to_string());
+        let written = self.plan.store.write(note, entry, life, Given::Any).await;
+        written.map(drop).map_err(|fault| self.unavailable(fault))
+    }
+
+    /// Whether the issuer has ended a login whose ID token it made at the time `issued`.
+    pub(super) async fn was_ended(&self, login: &Login, issued: NumericDate) -> Result<bool, Reject> {
+        let by_sid = login.sid.as_deref().map(|sid| ["sid", &login.issuer, sid]);
+        for which in by_sid.into_iter().chain([["sub", &login.issuer, &login.subject]]) {
+            for note in self.end_notes(which) {
+                let noted = self.plan.store.read(note).await.map_err(|fault| self.unavailable(fault))?;
+                let at = noted.map(|entry| std::str::from_utf8(&entry).ok().and_then(|text| text.parse().ok()));
+                // What cannot be read was not written by us: nobody is logged in by that.
+                if at.is_some_and(|at: Option<f64>| at.is_none_or(|at| issued.seconds() <= at)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where it is noted that the issuer has ended these logins: the first is the one to use.
+    fn end_notes(&self, [by, issuer, value]: [&str; 3]) -> Vec<Name> {
+        let parts = ["ended", by, &self.plan.name, issuer, value];
+        self.plan.sealer.ring.blind(&parts).map(|hash| Name { kind: Kind::Mark, hash }).collect()
+    }
+
+    pub(in crate::gateway) async fn remove(&self, live: &Live, event: SessionEvent) -> Result<(), Reject> {
+        self.opened.invalidate(live.cookie.value().as_str());
+        let removed = self.plan.store.remove(live.name(), Given::Any).await.map_err(|fault| self.unavailable(fault))?;
+        if removed {
+            self.count(event);
+        }
+        Ok(())
+    }
+}
+
+/// Where it is noted that the browser which had this cookie got another one.
+fn replaced(cookie: &Cookie) -> Name {
+    Name { kind: Kind::Mark, hash: cookie.place() }
+}
