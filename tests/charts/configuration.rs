@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use serde_json::Value;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::tools::{Tool, root};
@@ -85,34 +85,48 @@ fn the_file_given_is_the_file_written() {
     assert_eq!(configuration(&rendered).unwrap().trim(), given.trim());
 }
 
-#[test]
-fn a_changed_file_rolls_the_pods_unless_they_shall_reload() {
-    let Some(helm) = Tool::find("helm") else { return };
-    let checksum = |further: &[&str]| -> Value {
-        let few = ["template", "orders", "charts/bearward", "--values", "charts/bearward/ci/smallest-values.yaml"];
-        let objects = objects(&helm.output(&[&few[..], further].concat()));
-        of_kind(&objects, "Deployment")[0]["spec"]["template"]["metadata"]["annotations"]["checksum/config"].clone()
-    };
-    let first = checksum(&[]);
-    assert!(first.is_string());
-    assert_eq!(checksum(&["--set", "replicaCount=3"]), first);
-    assert_ne!(checksum(&["--set", "audience=other"]), first);
-    assert_eq!(checksum(&["--set", "onConfigChange=reload"]), Value::Null);
+/// The ConfigMap that the pods of a rendered chart mount, where that is one which is rendered with them.
+fn mounted(rendered: &str) -> String {
+    let objects = objects(rendered);
+    let volumes = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["volumes"];
+    let name = volumes[0]["configMap"]["name"].as_str().unwrap().to_owned();
+    assert_eq!(of_kind(&objects, "ConfigMap")[0]["metadata"]["name"], name.as_str());
+    name
 }
 
 #[test]
-fn a_file_that_rolls_the_pods_leaves_the_old_ones_theirs() {
+fn a_changed_file_rolls_the_pods_and_leaves_the_old_ones_theirs_unless_they_shall_reload() {
     let Some(helm) = Tool::find("helm") else { return };
-    let mounted = |further: &[&str]| -> String {
-        let few = ["template", "orders", "charts/bearward", "--values", "charts/bearward/ci/smallest-values.yaml"];
-        let objects = objects(&helm.output(&[&few[..], further].concat()));
-        let volumes = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["volumes"];
-        let name = volumes[0]["configMap"]["name"].as_str().unwrap().to_owned();
-        assert_eq!(of_kind(&objects, "ConfigMap")[0]["metadata"]["name"], name.as_str());
-        name
+    let few = ["template", "orders", "charts/bearward", "--values", "charts/bearward/ci/smallest-values.yaml"];
+    let gateway = |set: &str| mounted(&helm.output(&[&few[..], &["--set", set]].concat()));
+    let first = gateway("replicaCount=2");
+    assert_eq!(gateway("replicaCount=3"), first);
+    assert_ne!(gateway("audience=other"), first, "another name in the pod's template rolls it");
+    assert_eq!(gateway("onConfigChange=reload"), "orders-bearward");
+    assert_eq!(gateway("onConfigChange=reload,audience=other"), "orders-bearward");
+
+    let sidecar = |set: &str| mounted(&helm.output(&["template", "orders", "tests/charts/orders", "--set", set]));
+    let first = sidecar("bearward-sidecar.ports.http=8080");
+    assert_eq!(sidecar("bearward-sidecar.check.online=true"), first);
+    assert_ne!(sidecar("bearward-sidecar.audience=other"), first);
+    assert_eq!(sidecar("bearward-sidecar.onConfigChange=reload"), "orders-bearward");
+}
+
+#[test]
+fn sessions_in_a_file_are_left_by_one_pod_before_another_has_them() {
+    let Some(helm) = Tool::find("helm") else { return };
+    let strategy = |file: &str, set: &str| {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("bearward.toml");
+        fs::write(&path, file).unwrap();
+        let path = format!("--set-file=config={}", path.display());
+        let rendered = helm.output(&["template", "orders", "charts/bearward", &path, "--set", set]);
+        of_kind(&objects(&rendered), "Deployment")[0]["spec"]["strategy"].clone()
     };
-    let first = mounted(&[]);
-    assert_eq!(mounted(&["--set", "replicaCount=3"]), first);
-    assert_ne!(mounted(&["--set", "audience=other"]), first, "a gateway takes the changed file that it sees");
-    assert_eq!(mounted(&["--set", "onConfigChange=reload"]), "orders-bearward");
+    let rolling = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } });
+    let in_a_file = "[sessions.web]\n[store]\nurl = 'file:/data/state.db'";
+    assert_eq!(strategy(in_a_file, "replicaCount=1"), json!({ "type": "Recreate" }));
+    assert_eq!(strategy(in_a_file, "replicaCount=1,strategy=RollingUpdate"), rolling);
+    assert_eq!(strategy("[sessions.web]\n[store]\nurl = 'redis://redis'", "replicaCount=2"), rolling);
+    assert_eq!(strategy("[log]", "strategy=Recreate"), json!({ "type": "Recreate" }));
 }

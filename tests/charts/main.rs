@@ -16,6 +16,7 @@ mod configuration;
 mod golden;
 mod hardened;
 mod image;
+mod labels;
 mod refused;
 mod rules;
 mod sidecars;
@@ -50,11 +51,12 @@ fn application(helm: &Tool) -> String {
     helm.output(&["template", "orders", "tests/charts/orders"])
 }
 
-/// The objects of a text of several documents.
+/// The objects of a text of several documents. None may have a key twice, which YAML's own value refuses.
 fn objects(text: &str) -> Vec<Value> {
     use serde::Deserialize as _;
     let documents = serde_norway::Deserializer::from_str(text);
-    documents.map(|document| Value::deserialize(document).unwrap()).filter(|object| !object.is_null()).collect()
+    let read = documents.map(|document| serde_norway::Value::deserialize(document).unwrap());
+    read.map(|object| serde_json::to_value(object).unwrap()).filter(|object| !object.is_null()).collect()
 }
 
 /// The objects of this kind.

@@ -45,6 +45,12 @@ fn bad_values_are_refused_with_what_to_do() {
             few(&["--set=terminationGracePeriodSeconds=30"]),
             "`server.drain` takes 35 s, and Kubernetes kills a pod after 30 s",
         ),
+        (few(&["--set=terminationGracePeriodSeconds=35"]), "`server.drain` takes 35 s"),
+        (few(&["--set=strategy=Rolling"]), "'/strategy': value must be one of ''"),
+        (
+            few(&["--set=autoscaling.enabled=true,resources.requests=null"]),
+            "`autoscaling` goes by the share of `resources.requests.cpu` that is used",
+        ),
         (
             few(&["--set=autoscaling.enabled=true,autoscaling.minReplicas=20"]),
             "`autoscaling.minReplicas` is more than `autoscaling.maxReplicas`",
@@ -99,6 +105,7 @@ fn a_file_that_cannot_serve_in_a_pod_is_refused() {
         ),
         ("[admin]", "", "[admin] has no `listen`: leave [admin] out, or write `listen = \"0.0.0.0:9901\"` beneath it"),
         ("admin = '0.0.0.0:9901'", "", "admin is no table: write its options beneath [admin]"),
+        ("server = '0.0.0.0:8080'", "", "server is no table: write its options beneath [server]"),
         ("[server]\nlisten = 8080", "", "server.listen is no address: write one such as \"0.0.0.0:8080\""),
         (
             "[server.drain]\ntimeout = '2m'",

@@ -9,24 +9,12 @@ For charts that depend on this one; each takes the root context. In the pod:
 and in a file of its own {{ include "bearward.sidecar.configMap" . }}, unless `existingConfigMap` names one.
 */ -}}
 
-{{- define "bearward.sidecar.values" -}}
+{{- define "bearward.sidecar.context" -}}
 {{- $values := index .Values "bearward-sidecar" -}}
 {{- if not $values -}}
   {{- fail "\n\nThere are no values under `bearward-sidecar`: the dependency must have that name, and no `alias`.\n" -}}
 {{- end -}}
-{{- if and $values.existingConfigMap (or $values.config $values.issuer $values.audience $values.upstream) -}}
-  {{- fail "\n\n`existingConfigMap` holds the whole file: leave out `config`, `issuer`, `audience` and `upstream`.\n" -}}
-{{- end -}}
-{{- toJson $values -}}
-{{- end -}}
-
-{{- define "bearward.sidecar.name" -}}
-{{- $values := include "bearward.sidecar.values" . | fromJson -}}
-{{- $values.existingConfigMap | default (printf "%s-bearward" (.Release.Name | trunc 54 | trimSuffix "-")) -}}
-{{- end -}}
-
-{{- define "bearward.sidecar.context" -}}
-{{- dict "values" (include "bearward.sidecar.values" . | fromJson) "configMap" (include "bearward.sidecar.name" .) | toJson -}}
+{{- include "bearward.of" (dict "values" $values "name" (printf "%s-bearward" .Release.Name)) -}}
 {{- end -}}
 
 {{- /* The check of the file, then the native sidecar: it starts before the application and stops after it. */ -}}
@@ -52,7 +40,7 @@ metadata:
   name: {{ $context.configMap }}
   labels:
     app.kubernetes.io/name: bearward
-    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/instance: {{ .Release.Name | quote }}
     app.kubernetes.io/managed-by: {{ .Release.Service }}
 data:
   bearward.toml: |

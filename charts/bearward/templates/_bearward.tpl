@@ -4,6 +4,21 @@ have this file, and a test holds the two the same. Each template takes a dict of
 bearward.toml).
 */ -}}
 
+{{- /*
+What all templates here take, as JSON, of the chart's `values` and the `name` of its objects. Where a change rolls the pods each
+file has a ConfigMap of its own: the running pods must not take the new one.
+*/ -}}
+{{- define "bearward.of" -}}
+{{- $name := .name -}}
+{{- $given := .values.existingConfigMap -}}
+{{- if and $given (or .values.config .values.issuer .values.audience .values.upstream) -}}
+  {{- fail "\n\n`existingConfigMap` holds the whole file: leave out `config`, `issuer`, `audience` and `upstream`.\n" -}}
+{{- else if and (not $given) (eq .values.onConfigChange "roll") -}}
+  {{- $name = printf "%s-%s" $name (include "bearward.toml" . | sha256sum | trunc 10) -}}
+{{- end -}}
+{{- dict "values" .values "configMap" ($given | default $name) | toJson -}}
+{{- end -}}
+
 {{- /* The configuration file: as it is given, or the smallest one for an issuer, an audience and an upstream. */ -}}
 {{- define "bearward.toml" -}}
 {{- $values := .values -}}

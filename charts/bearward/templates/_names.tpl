@@ -9,22 +9,47 @@
 {{- end -}}
 
 {{- define "bearward.selector" -}}
-app.kubernetes.io/name: {{ include "bearward.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "bearward.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{- /*
+Labels or annotations, each key once: `ours`, and those that are `given`, a list of pairs of a value's name and what it holds, of
+which a later pair wins. Ours cannot be given anew: selectors and rollouts go by them.
+*/ -}}
+{{- define "bearward.joined" -}}
+{{- $joined := dict -}}
+{{- $ours := .ours -}}
+{{- range .given -}}
+  {{- $value := first . -}}
+  {{- range $key, $text := last . -}}
+    {{- if hasKey $ours $key -}}
+      {{- fail (printf "\n\n`%s` has the key %q, which is set by the chart itself: leave it out, or choose another key.\n" $value $key) -}}
+    {{- end -}}
+    {{- $_ := set $joined $key $text -}}
+  {{- end -}}
+{{- end -}}
+{{- merge $joined $ours | toYaml -}}
+{{- end -}}
+
+{{- /*
+The labels of an object. Takes a dict of `root`, and where there are some `component` and, as a pair for `bearward.joined`,
+`further` ones.
+*/ -}}
 {{- define "bearward.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{ include "bearward.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := include "bearward.selector" .root | fromYaml -}}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- $_ := set $ours "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- with .component }}{{ $_ := set $ours "app.kubernetes.io/component" . }}{{ end -}}
+{{- $given := list (list "commonLabels" .root.Values.commonLabels) -}}
+{{- with .further }}{{ $given = append $given . }}{{ end -}}
+{{- include "bearward.joined" (dict "ours" $ours "given" $given) -}}
 {{- end -}}
 
+{{- /* Takes what `bearward.labels` does, and where there is one the `suffix` of the name. */ -}}
 {{- define "bearward.metadata" -}}
-name: {{ include "bearward.fullname" . }}
+name: {{ include "bearward.fullname" .root }}{{ .suffix | default "" }}
 labels:
   {{- include "bearward.labels" . | nindent 2 }}
 {{- end -}}
@@ -33,25 +58,32 @@ labels:
 {{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "bearward.fullname" .) "default") -}}
 {{- end -}}
 
-{{- /* Where a change rolls the pods each file has a ConfigMap of its own: the running pods must not take the new one. */ -}}
-{{- define "bearward.configMap" -}}
-{{- if .Values.existingConfigMap -}}
-  {{- .Values.existingConfigMap -}}
-{{- else if eq .Values.onConfigChange "roll" -}}
-  {{- printf "%s-%s" (include "bearward.fullname" .) (include "bearward.toml" (dict "values" .Values) | sha256sum | trunc 10) -}}
-{{- else -}}
-  {{- include "bearward.fullname" . -}}
-{{- end -}}
+{{- define "bearward.context" -}}
+{{- include "bearward.of" (dict "values" .Values "name" (include "bearward.fullname" .)) -}}
 {{- end -}}
 
-{{- define "bearward.context" -}}
-{{- dict "values" .Values "configMap" (include "bearward.configMap" .) | toJson -}}
+{{- /* What its listener speaks. */ -}}
+{{- define "bearward.scheme" -}}
+{{- $file := include "bearward.file" .Values.config | fromJson -}}
+{{- dig "server" "tls" false $file | empty | ternary "http" "https" -}}
+{{- end -}}
+
+{{- define "bearward.strategy" -}}
+{{- $store := dig "store" "url" "" (include "bearward.file" .Values.config | fromJson) | toString -}}
+{{- $type := .Values.strategy | default (hasPrefix "file:" $store | ternary "Recreate" "RollingUpdate") -}}
+type: {{ $type }}
+{{- if eq $type "RollingUpdate" }}
+rollingUpdate:
+  # Nobody goes before another is ready: what a bad configuration keeps from starting, the old pods still do.
+  maxUnavailable: 0
+  maxSurge: 1
+{{- end -}}
 {{- end -}}
 
 {{- /* Sessions in one pod's memory or file are unknown to the others: whom the Service sends there would be logged out. */ -}}
 {{- define "bearward.oneStore" -}}
 {{- $file := include "bearward.file" .Values.config | fromJson -}}
-{{- $store := dig "store" "url" "memory:" $file -}}
+{{- $store := dig "store" "url" "memory:" $file | toString -}}
 {{- $several := or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1) -}}
 {{- if and $file.sessions $several (not (hasPrefix "redis" $store)) -}}
   {{- fail (printf "\n\nSessions are kept in %q, which only one pod can see. Set `replicaCount: 1` (and no `autoscaling`), or [store] url = \"redis://host:6379\" in `config`.\n" $store) -}}
@@ -72,7 +104,7 @@ labels:
   {{- range $name, $default := dict "delay" "5s" "timeout" "30s" -}}
     {{- $takes = add $takes (include "bearward.seconds" (get $drain $name | default $default | toString) | int) -}}
   {{- end -}}
-  {{- if gt $takes (int .Values.terminationGracePeriodSeconds) -}}
+  {{- if ge $takes (int .Values.terminationGracePeriodSeconds) -}}
     {{- fail (printf "\n\n`server.drain` takes %v s, and Kubernetes kills a pod after %v s: set `terminationGracePeriodSeconds: %v`, or shorten `delay` or `timeout` in `config`.\n" $takes .Values.terminationGracePeriodSeconds (add $takes 10)) -}}
   {{- end -}}
 {{- end -}}
