@@ -363,7 +363,7 @@ fn session(directory: &Path, token: &str) -> Box<dyn FnMut()> {
     let now = started.gateways.shared().clock().wall();
     let granted = Granted::parse(granted.to_string().as_bytes(), now).unwrap();
     let login = Login { issuer: ISSUER.to_owned(), subject: "subject".to_owned(), sid: None, claims: Map::new() };
-    let created = in_force.sessions(SiteId(0)).unwrap().create(login, granted);
+    let created = in_force.sessions(SiteId(0)).unwrap().create(login, granted, now.into());
     let cookie = created.now_or_never().unwrap().unwrap();
     let asked = Asked::showing("/orders/7", ("cookie", format!("__Host-session={cookie}")));
     started.decide(&asked).unwrap();

@@ -65,10 +65,11 @@ impl Browsers {
         let sessions = Arc::new(sessions(fleet));
         let names: Vec<_> = (0..COUNT).map(|number| format!("user-{number}")).collect();
         let cookies = join_all(names.iter().map(|name| {
-            let granted = Granted::parse(fleet.issuer.log_in(name).to_string().as_bytes(), SystemTime::now()).unwrap();
+            let now = SystemTime::now();
+            let granted = Granted::parse(fleet.issuer.log_in(name).to_string().as_bytes(), now).unwrap();
             let login =
                 Login { issuer: fleet.issuer.url(), subject: name.clone(), sid: None, claims: Default::default() };
-            sessions.create(login, granted)
+            sessions.create(login, granted, now.into())
         }));
         let cookies = Arc::new(cookies.await.into_iter().map(Result::unwrap).collect::<Vec<_>>());
         let over = Arc::<AtomicBool>::default();

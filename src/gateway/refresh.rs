@@ -252,7 +252,7 @@ impl Sessions {
         let begun = self.clock.now();
         let asked = self.plan.endpoint.ask(Grant::Refresh(refresh_token), span.as_ref().map(CallSpan::traceparent));
         let asked = asked.await;
-        if let Some(span) = span {
+        if let Some(span) = span.filter(|_| !matches!(asked, Err(Failure::LeftAlone))) {
             let result = asked.as_ref().err().map_or(RefreshResult::Success, result);
             span.refreshed(self.name(), result, self.clock.wall(), self.clock.now().since(begun));
         }

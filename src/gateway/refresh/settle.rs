@@ -102,6 +102,7 @@ impl Sessions {
                     return Err(ENDED);
                 }
                 Err(fault) if live.session.remains(&self.plan.terms, self.clock.wall()).is_zero() => {
+                    granted.refresh_token.into_iter().for_each(|token| self.give_back(token));
                     return Err(self.unavailable(fault));
                 }
                 Err(_) => self.clock.sleep_until(self.clock.now().after(LOOKS[1])).await,
