@@ -146,7 +146,7 @@ async fn the_introspection_endpoint_is_asked_too() {
     let issuer = Issuer::start(&[Key::p256("a")]).await;
     let mut endpoint = Introspection::start().await;
     let lines = format!(
-        "{}\nintrospection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\" }}",
+        "{}\nintrospection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\", timeout = \"60s\" }}",
         named(&issuer),
         endpoint.url()
     );
@@ -223,7 +223,7 @@ async fn explain_asks_the_issuer_about_an_opaque_token() {
         "bearward.toml",
         &format!(
             "[issuers.main]\nissuer = \"{}\"\n\
-             introspection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\" }}\n\
+             introspection = {{ endpoint = \"{}\", client_id = \"gateway\", auth_method = \"none\", timeout = \"60s\" }}\n\
              [[routes]]\npath = \"/\"\nupstream = \"http://127.0.0.1:1\"\npolicy = {{ audience = [\"api\"] }}\n",
             issuer.url(),
             endpoint.url()

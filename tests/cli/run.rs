@@ -10,6 +10,7 @@ use crate::harness::binary::{Binary, Found};
 use crate::harness::client::Client;
 use crate::harness::issuer::Issuer;
 use crate::harness::mint::Key;
+use crate::harness::port::Port;
 use crate::harness::upstream::{Reply, Upstream};
 use crate::{Files, bearward, text};
 
@@ -190,9 +191,10 @@ async fn a_killed_process_leaves_nothing_in_the_way_of_the_next() {
         config(&upstream, r#"{ delay = "0s", timeout = "10s" }"#),
         issuer.url()
     );
-    let mut gateway = Binary::start(&config);
-    let (address, admin) = (gateway.address, gateway.admin);
+    let ports = [Port::reserve(), Port::reserve()];
+    let [address, admin] = ports.each_ref().map(Port::address);
     let config = config.replacen("127.0.0.1:0", &address.to_string(), 1).replace("127.0.0.1:0", &admin.to_string());
+    let mut gateway = Binary::start(&config);
     for killed in 0..3 {
         let mut idle = Client::connect(address).await;
         assert_eq!(idle.get("/open/1").await.status, 200);

@@ -28,17 +28,14 @@ const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 /// What must not be told to anybody.
 const REFRESH_TOKEN: &str = "a-refresh-token-that-nobody-sees";
 
-/// A clock that stands still: however busy the machine is, no store is given up.
-fn standing() -> Clock {
-    Clock::manual(SystemTime::now()).0
-}
-
 /// A configuration with a session, and who fills its store as a gateway would.
 struct Case {
     files: Files,
     config: PathBuf,
     key: Key,
     now: u64,
+    /// It stands still: however busy the machine is, no store is given up.
+    clock: Clock,
     _cookie_key: SecretFile,
 }
 
@@ -79,14 +76,16 @@ url = "{store}"
             cookie_key.toml()
         );
         let config = files.write("bearward.toml", &config);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        Self { files, config, key, now, _cookie_key: cookie_key }
+        let now = SystemTime::now();
+        let (clock, _) = Clock::manual(now);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        Self { files, config, key, now, clock, _cookie_key: cookie_key }
     }
 
     /// The store of the configuration, as the gateway has it.
     fn store(&self) -> Arc<dyn Store> {
         let loaded = Config::load(&self.config).unwrap_or_else(|report| panic!("{}", report.render(false)));
-        store::open(&loaded.config.store, &standing(), &Handle::current())
+        store::open(&loaded.config.store, &self.clock, &Handle::current())
     }
 
     fn token(&self, claims: &Value) -> String {
@@ -106,7 +105,7 @@ url = "{store}"
     async fn granted(&self, store: &Arc<dyn Store>, granted: &Value) -> String {
         let nobody =
             source("https://login.example.com/token", "https://login.example.com/", "web", Authentication::None);
-        let replica = Replica::at(nobody, store, &Clock::system());
+        let replica = Replica::at(nobody, store, &self.clock);
         // A login notes the scopes, also where the issuer names none.
         let usual = json!({
             "token_type": "Bearer", "refresh_token": REFRESH_TOKEN, "expires_in": 600, "scope": "openid read",
@@ -158,7 +157,7 @@ async fn a_session_in_redis_is_told_as_the_gateway_decides_and_left_as_it_is() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     let upstream = Upstream::start().await;
     let case = Case::new(&upstream.url(), &redis.url());
-    let gateway = Served::start(&std::fs::read_to_string(&case.config).unwrap());
+    let gateway = Served::timed(&std::fs::read_to_string(&case.config).unwrap(), case.clock.clone());
     let store = case.store();
     for (what, granted, expected) in grants(&case) {
         let cookie = case.granted(&store, &granted).await;
