@@ -183,6 +183,11 @@ async fn a_header_has_the_time_of_a_head() {
         assert_eq!(world.answered(begun).await, "");
     }
     world.failed("proxy_timeout", 3.0).await;
+}
+
+#[tokio::test]
+async fn who_leaves_within_a_header_is_a_fault_and_before_it_none() {
+    let world = World::trusting("[\"127.0.0.1\"]", "").await;
     let mut client = Client::connect(world.gateway.address()).await;
     client.finish().await;
     assert_eq!(client.rest().await, b"");

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::harness::client::{Client, Http2};
 use crate::harness::frames::{Frames, Heard};
-use crate::harness::gateway::Served;
+use crate::harness::gateway::{LIMIT, Served};
 use crate::harness::port::Port;
 use crate::harness::upstream::{Reply, Upstream};
 
@@ -222,7 +222,8 @@ async fn bytes_after_an_answer_are_nobodys() {
 #[tokio::test]
 async fn faults_of_the_upstream_have_their_codes() {
     let upstream = Upstream::start().await;
-    let gateway = Served::start(&public(&upstream.url(), "", "timeout = \"1s\""));
+    let [patient, hasty] =
+        ["", "timeout = \"200ms\""].map(|timeout| Served::start(&public(&upstream.url(), "", timeout)));
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(70_000));
     let replies = [
         (Reply::Close(Vec::new()), 502, "upstream_unreachable"),
@@ -255,10 +256,12 @@ async fn faults_of_the_upstream_have_their_codes() {
         (Reply::Bytes(b"HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "upstream_malformed"),
         (Reply::Bytes(b"HTTP/1.1 200 OK\r\nx: a\rb\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "upstream_malformed"),
     ];
-    let mut client = Client::connect(gateway.address()).await;
+    let (mut client, mut in_a_hurry) =
+        (Client::connect(patient.address()).await, Client::connect(hasty.address()).await);
     for (round, (reply, status, code)) in replies.into_iter().enumerate() {
         let shown = format!("{reply:?}");
         upstream.reply(reply);
+        let client = if status == 504 { &mut in_a_hurry } else { &mut client };
         let answer = client.ask("POST / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{shown}");
         assert_eq!(upstream.requests().len(), round + 1, "sent once: {shown}");
@@ -480,15 +483,16 @@ async fn a_head_that_is_not_complete_in_time_is_closed_and_counted() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_silently() {
     let upstream = Upstream::start().await;
-    let server = "[server.limits]\nheader_timeout = \"1h\"\nidle_timeout = \"2s\"";
-    let gateway = Served::start(&public(&upstream.url(), server, ""));
+    let server = format!("[server.limits]\nheader_timeout = \"1h\"\nidle_timeout = \"{LIMIT:?}\"");
+    let gateway = Served::start(&public(&upstream.url(), &server, ""));
     let mut client = Client::connect(gateway.address()).await;
     let begun = Instant::now();
     assert_eq!(client.get("/").await.status, 200);
+    let mut http2 = Http2::connect(gateway.address()).await;
     assert_eq!(client.rest().await, b"");
-    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
 
-    Http2::connect(gateway.address()).await.closed().await;
+    http2.closed().await;
     let text = gateway.shared().telemetry().metrics.render();
     assert!(!text.lines().any(|line| line.starts_with("bearward_connection_errors_total{")), "{text}");
 }
@@ -496,12 +500,18 @@ async fn an_idle_connection_is_closed_silently() {
 #[tokio::test]
 async fn a_request_under_way_is_not_idle() {
     let upstream = Upstream::start().await;
-    let server = "[server.limits]\nheader_timeout = \"1s\"\nidle_timeout = \"1s\"";
-    // The upstream's own limit is well beyond both.
-    let gateway = Served::start(&public(&upstream.url(), server, "timeout = \"3s\""));
-    upstream.reply(Reply::Stall(Vec::new()));
+    let server = format!("[server.limits]\nheader_timeout = \"{LIMIT:?}\"\nidle_timeout = \"{LIMIT:?}\"");
+    let gateway = Served::start(&public(&upstream.url(), &server, ""));
+    let (open, gate) = tokio::sync::watch::channel(false);
+    upstream.reply(Reply::Held(gate, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec()));
     let mut client = Client::connect(gateway.address()).await;
-    assert_eq!(client.get("/").await.status, 504);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    upstream.request(0).await;
+    // One that opens now is closed after both limits have passed for the other.
+    let mut idle = Client::connect(gateway.address()).await;
+    assert_eq!(idle.rest().await, b"");
+    open.send(true).unwrap();
+    assert_eq!(client.answer().await.text(), "late");
 }
 
 #[tokio::test]

@@ -18,6 +18,10 @@ use tokio::runtime::Handle;
 
 use super::client::Client;
 
+/// A limit of the gateway's that passes in a test, and must not pass before its time: longer than a machine that is busy lets
+/// everybody stand still.
+pub const LIMIT: Duration = Duration::from_secs(6);
+
 /// A running gateway. Dropped, it stops at once.
 pub struct Served {
     server: assembly::Served,

@@ -41,6 +41,7 @@ impl World {
             dialect = "oidc-provider"
             [issuers.main.introspection]
             client_id = "gateway"
+            timeout = "60s"
             client_secret = {{ file = "{}" }}
             cache = "0s"
             negative_cache = "0s"

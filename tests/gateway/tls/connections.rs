@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{HOST, World};
 use crate::harness::client::Client;
+use crate::harness::gateway::LIMIT;
 use crate::harness::upstream::Reply;
 
 #[tokio::test]
@@ -70,22 +71,24 @@ async fn a_client_may_leave_without_a_word() {
 
 #[tokio::test]
 async fn the_limits_of_time_are_those_of_a_connection_in_clear() {
-    let limits =
-        |head: &str, idle: &str| format!("[server.limits]\nheader_timeout = \"{head}\"\nidle_timeout = \"{idle}\"");
+    const LONG: Duration = Duration::from_secs(3600);
+    let limits = |head: Duration, idle: Duration| {
+        format!("[server.limits]\nheader_timeout = \"{}s\"\nidle_timeout = \"{}s\"", head.as_secs(), idle.as_secs())
+    };
     // Of the two limits only one can be passed while a client waits.
-    let world = World::configured("", &limits("1h", "2s")).await;
+    let strict = World::configured("", &limits(LIMIT, LONG)).await;
+    let mut slow = strict.client(&strict.tls()).await;
+    slow.send("GET / HTTP/1.1\r\n").await;
+    let world = World::configured("", &limits(LONG, LIMIT)).await;
+    let mut http2 = world.tls().alpn(&["h2"]).connector().http2(world.gateway.address(), HOST).await;
     let mut idle = world.client(&world.tls()).await;
     let begun = Instant::now();
     assert_eq!(idle.get("/").await.status, 200);
     assert_eq!(idle.rest().await, b"");
-    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
-    world.tls().alpn(&["h2"]).connector().http2(world.gateway.address(), HOST).await.closed().await;
-
-    let world = World::configured("", &limits("2s", "1h")).await;
-    let mut slow = world.client(&world.tls()).await;
-    slow.send("GET / HTTP/1.1\r\n").await;
+    assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
+    http2.closed().await;
     assert_eq!(slow.rest().await, b"");
-    world.failed("head_timeout", 1.0).await;
+    strict.failed("head_timeout", 1.0).await;
 }
 
 #[tokio::test]

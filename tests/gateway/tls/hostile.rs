@@ -1,6 +1,6 @@
 //! Handshakes that are slow, broken or of something else: closed, counted, and nobody else is kept waiting.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{HOST, World};
 use crate::harness::client::Client;
+use crate::harness::gateway::LIMIT;
 
 /// The content type of an alert (RFC 8446 section 5.1).
 const ALERT: u8 = 21;
@@ -91,20 +92,20 @@ async fn a_hello_in_many_pieces_is_read() {
 
 #[tokio::test]
 async fn a_handshake_has_the_time_of_a_head_and_keeps_nobody_waiting() {
-    let world = World::configured("", "[server.limits]\nheader_timeout = \"3s\"").await;
+    let world = World::configured("", &format!("[server.limits]\nheader_timeout = \"{LIMIT:?}\"")).await;
     let begun = Instant::now();
     let record = record(&hello(&world));
     let mut slow = Vec::new();
     for sent in [0, 1, 5, record.len() - 1].into_iter().cycle().take(40) {
         let mut client = Client::connect(world.gateway.address()).await;
-        client.send(&record[..sent]).await;
+        client.offer(&record[..sent]).await;
         slow.push(client);
     }
     world.serves().await;
     for mut client in slow {
         assert_eq!(client.rest().await, b"");
     }
-    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
     world.failed("tls_timeout", 40.0).await;
     world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;
 }
@@ -155,7 +156,7 @@ async fn handshakes_that_come_all_at_once_are_bounded_and_the_rest_is_told() {
     // Beyond the places, so many are told.
     const SURPLUS: usize = 64;
     let world =
-        World::configured("", &format!("[server.limits]\nconnections = {PLACES}\nheader_timeout = \"60s\"")).await;
+        World::configured("", &format!("[server.limits]\nconnections = {PLACES}\nheader_timeout = \"1h\"")).await;
     let address = world.gateway.address();
     let mut clients = JoinSet::new();
     for _ in 0..AT_ONCE {
@@ -187,6 +188,8 @@ async fn handshakes_that_come_all_at_once_are_bounded_and_the_rest_is_told() {
     assert_eq!((inside.len(), told + closed), (PLACES, AT_ONCE - PLACES), "{told} told, {closed} closed");
     assert!(most <= (PLACES + SURPLUS) as f64, "{most} at once");
     world.failed("limit_reached", (AT_ONCE - PLACES) as f64).await;
+    // Who was told has left by now.
+    world.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", PLACES as f64).await;
     let late = world.client(&world.tls()).await.get("/").await;
     assert_eq!((late.status, late.code().as_str()), (503, "overloaded"));
     drop(inside);

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::{errors, gateway, rounds};
 use crate::harness::client::Client;
 use crate::harness::framed::{self, Came, Framed, Then};
-use crate::harness::gateway::Served;
+use crate::harness::gateway::{LIMIT, Served};
 use crate::harness::upstream::{Reply, Upstream};
 
 /// An answer of which every part is told from every other.
@@ -117,30 +118,43 @@ async fn an_answer_of_http2_cut_at_any_byte_is_never_taken_for_another() {
     assert!(in_body > 0, "the client saw nothing of any body");
 }
 
+/// That the upstream has no more than [`LIMIT`].
+fn limited() -> String {
+    format!("timeout = \"{LIMIT:?}\"")
+}
+
+/// A client who has seen the head of an answer that is good so far.
+async fn asked(gateway: &Served) -> Client {
+    let mut client = Client::connect(gateway.address()).await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    client
+}
+
 #[tokio::test]
 async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_there() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
-    upstream.reply(Reply::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()));
-    let mut client = Client::connect(gateway.address()).await;
+    let gateway = gateway(&upstream.url(), &limited());
+    let ((open, gate), mut silent) = (watch::channel(false), Vec::new());
+    for (begun, more) in [
+        ("transfer-encoding: chunked\r\n\r\n6\r\ndata:\n\r\n", "6\r\nmore:\n\r\n"),
+        ("content-type: text/event-stream\r\n\r\ndata:\n", "more:\n"),
+    ] {
+        upstream.reply(Reply::Begun(format!("HTTP/1.1 200 OK\r\n{begun}").into(), gate.clone(), more.into()));
+        silent.push(asked(&gateway).await);
+    }
     let begun = Instant::now();
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert_eq!(client.head().await.status, 200);
-    assert_eq!(client.rest().await, b"half");
-    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    upstream.reply(Reply::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".to_vec()));
+    assert_eq!(asked(&gateway).await.rest().await, b"half");
+    assert!(begun.elapsed() >= LIMIT, "{:?}", begun.elapsed());
     gateway.counted(&errors("upstream_timeout"), 1.0).await;
     upstream.closed(1).await;
 
-    for silent in [
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\ndata:\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata:\n",
-    ] {
-        upstream.reply(Reply::Stall(silent.into()));
-        let mut client = Client::connect(gateway.address()).await;
-        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        assert_eq!(client.head().await.status, 200);
-        let rest = tokio::time::timeout(Duration::from_secs(3), client.rest()).await;
-        assert!(rest.is_err(), "an answer without a length may be silent: {silent}");
+    // They have been silent for longer.
+    open.send(true).unwrap();
+    for client in &mut silent {
+        let expected = b"6\r\ndata:\n\r\n6\r\nmore:\n\r\n";
+        assert_eq!(client.bytes(expected.len()).await, expected, "an answer without a length may be silent");
     }
     assert_eq!(gateway.sample(&errors("upstream_timeout")), Some(1.0));
 }
@@ -148,7 +162,7 @@ async fn an_answer_that_stalls_is_cut_where_its_length_was_declared_and_only_the
 #[tokio::test]
 async fn an_upstream_that_stalls_an_early_answer_and_takes_no_more_of_the_request_is_given_up() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
+    let gateway = gateway(&upstream.url(), &limited());
     upstream.reply(Reply::Deaf(b"HTTP/1.1 413 Too Large\r\ncontent-length: 50\r\n\r\nhalf".to_vec()));
     let (mut client, mut sending) = tokio::io::split(TcpStream::connect(gateway.address()).await.unwrap());
     let uploading = tokio::spawn(async move {
@@ -167,10 +181,10 @@ async fn an_upstream_that_stalls_an_early_answer_and_takes_no_more_of_the_reques
 #[tokio::test]
 async fn an_answer_may_be_slow_as_long_as_it_goes_on() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
+    let gateway = gateway(&upstream.url(), &limited());
     let pieces = std::iter::once("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n")
         .chain("slowly, slowly".split("").filter(|piece| !piece.is_empty()));
-    upstream.reply(Reply::Drip(pieces.map(|piece| piece.as_bytes().to_vec()).collect(), Duration::from_millis(200)));
+    upstream.reply(Reply::Drip(pieces.map(|piece| piece.as_bytes().to_vec()).collect(), Duration::from_millis(500)));
     let mut client = Client::connect(gateway.address()).await;
     assert_eq!(client.get("/").await.text(), "slowly, slowly");
 }
@@ -178,14 +192,13 @@ async fn an_answer_may_be_slow_as_long_as_it_goes_on() {
 #[tokio::test]
 async fn a_client_that_takes_its_time_is_no_stall_of_the_upstream() {
     let upstream = Upstream::start().await;
-    let gateway = gateway(&upstream.url(), "timeout = \"2s\"");
+    let gateway = gateway(&upstream.url(), &limited());
     let length = 32 << 20;
     upstream.reply(Reply::Flood(length));
-    let mut client = Client::connect(gateway.address()).await;
-    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert_eq!(client.head().await.status, 200);
-    // Longer than the upstream may be silent.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut client = asked(&gateway).await;
+    // As long as the upstream may be silent, and a bit: somebody else waits for so long.
+    upstream.reply(Reply::Stall(Vec::new()));
+    assert_eq!(Client::connect(gateway.address()).await.get("/").await.status, 504);
     assert_eq!(client.bytes(length).await.len(), length);
 }
 

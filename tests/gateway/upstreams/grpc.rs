@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use super::gateway;
 use crate::harness::api::{self, Api};
 use crate::harness::framed::{Came, Framed, INTERNAL_ERROR, head, reset};
+use crate::harness::gateway::LIMIT;
 
 /// A body that is sent piece by piece.
 type Pieces = StreamBody<futures_util::stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
@@ -46,7 +48,7 @@ async fn piece(response: &mut Response<Incoming>) -> Bytes {
 #[tokio::test]
 async fn messages_flow_in_both_directions_and_the_status_comes_last() {
     let api = Api::clear(api::echo).await;
-    let gateway = gateway(&format!("h2c://{}", api.address()), "timeout = \"2s\"");
+    let gateway = gateway(&format!("h2c://{}", api.address()), "");
     let (pieces, mut response) = call(gateway.address()).await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["content-type"]),
@@ -70,10 +72,10 @@ async fn messages_flow_in_both_directions_and_the_status_comes_last() {
 #[tokio::test]
 async fn a_stream_that_is_silent_is_not_cut() {
     let api = Api::clear(api::echo).await;
-    let gateway = gateway(&format!("h2c://{}", api.address()), "timeout = \"2s\"");
+    let gateway = gateway(&format!("h2c://{}", api.address()), &format!("timeout = \"{LIMIT:?}\""));
     let (pieces, mut response) = call(gateway.address()).await;
     // Longer than the limit: what is waited for here is that nothing happens.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(LIMIT + Duration::from_secs(1)).await;
     pieces.send(Bytes::from_static(b"late")).await.unwrap();
     assert_eq!(piece(&mut response).await, "late");
 }

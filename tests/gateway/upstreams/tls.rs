@@ -12,6 +12,9 @@ use crate::harness::certificates::{Authority, Issued};
 use crate::harness::client::Client;
 use crate::harness::gateway::Served;
 
+/// Both sides of a handshake are in this process: however long it is held up, neither is given up.
+const PATIENT: &str = "connect_timeout = \"1h\"";
+
 /// What an upstream shows, and asks for.
 struct Shows<'a> {
     certificate: &'a Issued,
@@ -51,7 +54,7 @@ fn before(api: &Api, host: &str, authority: &Authority, options: &str) -> Served
 /// The configuration of that gateway.
 fn trusting(api: &Api, host: &str, authority: &Authority, options: &str) -> String {
     let url = format!("https://{host}:{}", api.address().port());
-    toml(&url, &format!("tls = {{ ca = \"{}\"{options} }}", authority.file().display()))
+    toml(&url, &format!("{PATIENT}\ntls = {{ ca = \"{}\"{options} }}", authority.file().display()))
 }
 
 /// Options of `tls` that show this certificate.
@@ -141,7 +144,7 @@ async fn the_systems_authorities_do_not_count_beside_ones_own_and_strangers_do_n
     let certificate = authority.issue("api", &["localhost"]);
     let api = Shows::just(&certificate).start().await;
     // Whoever the system trusts, it is not this authority.
-    let gateway = gateway(&format!("https://localhost:{}", api.address().port()), "");
+    let gateway = gateway(&format!("https://localhost:{}", api.address().port()), PATIENT);
     let answer = Client::connect(gateway.address()).await.get("/").await;
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"));
     assert_eq!(api.count(), 0);
@@ -167,7 +170,7 @@ async fn a_self_signed_certificate_vouches_for_itself_unless_it_is_an_authoritys
             .unwrap();
         let api = Api::tls(config, api::ok).await;
         let url = format!("https://localhost:{}", api.address().port());
-        let gateway = gateway(&url, &format!("tls = {{ ca = \"{}\" }}", file.display()));
+        let gateway = gateway(&url, &format!("{PATIENT}\ntls = {{ ca = \"{}\" }}", file.display()));
         assert_eq!(Client::connect(gateway.address()).await.get("/").await.status, status);
     }
 }
