@@ -73,7 +73,7 @@ fn questions() -> Vec<String> {
     let fill = |expression: &str| {
         let job = if RARE.iter().any(|rare| expression.contains(rare)) { "every" } else { "gateway" };
         let filled = expression.replace("$__rate_interval", "30s").replace("$job", job);
-        ["$instance", "$route", "$issuer"].iter().fold(filled, |text, name| text.replace(name, ".*"))
+        ["$namespace", "$instance", "$route", "$issuer"].iter().fold(filled, |text, name| text.replace(name, ".*"))
     };
     let questions: Vec<_> = targets.map(|target| fill(target["expr"].as_str().unwrap())).collect();
     assert!(questions.iter().all(|question| !question.contains('$')), "{questions:#?}");
