@@ -1,4 +1,4 @@
-//! The image's recipe: what can be held without a container engine.
+//! The image's recipe: what can be held without a container engine. `tests/image/run` builds and runs it.
 
 use std::fs;
 
