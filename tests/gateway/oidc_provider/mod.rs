@@ -5,6 +5,7 @@
 mod opaque;
 pub mod provider;
 mod rotation;
+mod session;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -143,9 +143,18 @@ impl Provider {
 
     /// Revokes a token of the client `machine` (RFC 7009).
     pub async fn revoke(&self, token: &str) {
+        self.revoke_by(&[("client_id", "machine"), ("client_secret", "the secret of machine")], token).await;
+    }
+
+    /// The same of the client `web`, which has no secret.
+    pub async fn revoke_of_web(&self, token: &str) {
+        self.revoke_by(&[("client_id", "web")], token).await;
+    }
+
+    async fn revoke_by(&self, client: &[(&str, &str)], token: &str) {
         let endpoint = Url::parse(&format!("{}/token/revocation", self.issuer)).unwrap();
-        let fields = [("token", token), ("client_id", "machine"), ("client_secret", "the secret of machine")];
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        let body = body.append_pair("token", token).extend_pairs(client).finish();
         assert_eq!(Browser::default().post(&endpoint, &[], body).await.status, 200);
     }
 
