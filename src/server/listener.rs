@@ -106,8 +106,12 @@ mod tests {
     #[test]
     fn workers_share_a_port_that_nobody_else_can_take() {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let bound = bind_all(&[any], 3).unwrap();
-        let address = bound.addresses[0];
+        // It never listens, and keeps the port ours while nobody does.
+        let reservation = unbound(any).unwrap();
+        reservation.bind(&any.into()).unwrap();
+        let address = reservation.local_addr().unwrap().as_socket().unwrap();
+        let bound = bind_all(&[address], 3).unwrap();
+        assert_eq!(bound.addresses, [address]);
         let ports: Vec<_> = bound.sockets.iter().flatten().map(|socket| socket.local_addr().unwrap()).collect();
         assert_eq!(ports, [address; 3]);
 

@@ -4,7 +4,7 @@
 //! `tests/run --long` asks for.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::port::Port;
 use crate::tools::{Tool, root};
 use crate::{application, cases, objects};
 
@@ -49,6 +50,7 @@ const TOKEN: &str = "of-this-test-alone";
 struct Cluster {
     processes: Vec<Child>,
     address: SocketAddr,
+    _ports: [Port; 3],
     client: Client,
     directory: TempDir,
 }
@@ -57,7 +59,8 @@ impl Cluster {
     async fn start() -> Self {
         let directory = TempDir::new().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
-        let [store, peer, address] = [(); 3].map(|()| free_address());
+        let ports = [(); 3].map(|()| Port::reserve());
+        let [store, peer, address] = ports.each_ref().map(Port::address);
         let etcd = [
             format!("--data-dir={}", path("etcd")),
             format!("--listen-client-urls=http://{store}"),
@@ -92,7 +95,7 @@ impl Cluster {
         let processes = vec![run("etcd", &etcd), run("kube-apiserver", &server)];
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
-        let cluster = Self { processes, address, client, directory };
+        let cluster = Self { processes, address, _ports: ports, client, directory };
         let give_up = Instant::now() + Duration::from_secs(120);
         while !cluster.is_ready().await {
             let log = fs::read_to_string(cluster.directory.path().join("kube-apiserver.log")).unwrap();
@@ -125,7 +128,7 @@ impl Cluster {
             let version = versions[0]["name"].as_str().unwrap();
             let plural = crd["spec"]["names"]["plural"].as_str().unwrap();
             let path = format!("/apis/{}/{version}/{plural}", group.as_str().unwrap());
-            let give_up = Instant::now() + Duration::from_secs(30);
+            let give_up = Instant::now() + Duration::from_secs(120);
             while !self.serves(&path).await {
                 assert!(Instant::now() < give_up, "{plural} are not served");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -166,8 +169,4 @@ impl Drop for Cluster {
             let _ = process.wait();
         }
     }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

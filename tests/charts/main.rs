@@ -17,6 +17,9 @@ mod golden;
 mod hardened;
 mod image;
 mod labels;
+#[allow(dead_code, unreachable_pub, reason = "it is the gateway's tests' own; some of it is for them alone")]
+#[path = "../gateway/harness/port.rs"]
+mod port;
 mod refused;
 mod rules;
 mod sidecars;

@@ -155,8 +155,11 @@ async fn handshakes_that_come_all_at_once_are_bounded_and_the_rest_is_told() {
     const PLACES: usize = 500;
     // Beyond the places, so many are told.
     const SURPLUS: usize = 64;
-    let world =
-        World::configured("", &format!("[server.limits]\nconnections = {PLACES}\nheader_timeout = \"1h\"")).await;
+    let world = World::configured(
+        "",
+        &format!("[server.limits]\nconnections = {PLACES}\nheader_timeout = \"1h\"\nidle_timeout = \"1h\""),
+    )
+    .await;
     let address = world.gateway.address();
     let mut clients = JoinSet::new();
     for _ in 0..AT_ONCE {
