@@ -179,7 +179,12 @@ async fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
         ("x-forwarded-for", &["10.0.0.1, 192.0.2.7, 127.0.0.1"][..]),
         ("x-forwarded-proto", &["https"]),
         ("x-forwarded-host", &["public.test"]),
-        ("forwarded", &["for=192.0.2.7, for=127.0.0.1;proto=http;host=\"api.test\""]),
+        (
+            "forwarded",
+            &[
+                "for=10.0.0.1;proto=https;host=\"public.test\", for=192.0.2.7, for=127.0.0.1;proto=http;host=\"api.test\"",
+            ],
+        ),
         ("host", &["api.test"]),
         ("x-request-id", &["kept-by-us"]),
         ("x-real-ip", &[]),
