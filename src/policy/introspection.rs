@@ -141,7 +141,9 @@ fn other_kind(claims: &Claims, issuer: &Issuer) -> Option<(TokenKind, Evidence)>
             (!kind::holds(marks, None, claims)).then_some((TokenKind::Unknown, Evidence::Unmarked))
         }
         // An answer need not have what marks a JWT as an access token; but what the operator said that none has counts.
-        Recognition::Own(access) => kind::denies(access, claims).then_some((TokenKind::Unknown, Evidence::Denied)),
+        Recognition::Own(access) => {
+            kind::denies(access, None, claims).then_some((TokenKind::Unknown, Evidence::Denied))
+        }
     }
 }
 

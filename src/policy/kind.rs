@@ -8,7 +8,7 @@
 //! 3. `events` is an object: a logout token where it holds the back-channel event, else another security event (RFC 8417).
 //! 4. A claim such as `tokenName` or `token_use` says id, refresh, offline or logout.
 //! 5. `at_hash`, `c_hash` or `s_hash` is present: an ID token (OpenID Connect Core 3.1.3.6, 3.3.2.11; FAPI `s_hash`).
-//! 6. `typ` is `at+jwt`: an access token (RFC 9068 section 2.1).
+//! 6. `typ` is `at+jwt`: an access token (RFC 9068 section 2.1), unless it has what the operator denies or forbids.
 //! 7. What the issuer's dialect or discriminator says.
 //! 8. What no rule admits is labelled an ID token where it looks like one, else unknown. Both are refused.
 //!
@@ -19,7 +19,7 @@ use std::fmt;
 
 use super::claims::Claims;
 use super::dialect::{AccessIf, CLIENT_CLAIMS, Discriminator, Mark, Place};
-use super::issuer::Issuer;
+use super::issuer::{Issuer, Recognition};
 use super::json::Json;
 use super::jwt::{Contents, Header};
 use super::reject::Quoted;
@@ -251,7 +251,9 @@ fn marked_access(contents: &Contents, issuer: &Issuer) -> Option<(TokenKind, Evi
         return None;
     }
     if contents.header.media_type().is_some_and(|typ| typ == "at+jwt") {
-        return Some((TokenKind::Access, Evidence::AtJwt));
+        let own = matches!(issuer.recognition, Recognition::Own(_));
+        let denied = own && denies(access, Some(&contents.header), &contents.claims);
+        return (!denied).then_some((TokenKind::Access, Evidence::AtJwt));
     }
     match access {
         AccessIf::AtJwt | AccessIf::Never => None,
@@ -310,11 +312,11 @@ pub(super) fn holds(marks: &Discriminator, header: Option<&Header>, claims: &Cla
         && !marks.forbid.iter().any(|claim| claims.has(claim))
 }
 
-/// Whether an answer about a token has what the operator said that no access token has.
-pub(super) fn denies(access: &AccessIf, claims: &Claims) -> bool {
+/// Whether a token has what the operator said that no access token has. An issuer's answer about it has no header.
+pub(super) fn denies(access: &AccessIf, header: Option<&Header>, claims: &Claims) -> bool {
     match access {
         AccessIf::Marks(Discriminator { mark, forbid, .. }) => {
-            mark.as_ref().is_some_and(|mark| mark.value_in(None, claims, &mark.deny))
+            mark.as_ref().is_some_and(|mark| mark.value_in(header, claims, &mark.deny))
                 || forbid.iter().any(|claim| claims.has(claim))
         }
         AccessIf::AtJwt | AccessIf::Evidence { .. } | AccessIf::Never => false,

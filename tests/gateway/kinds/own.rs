@@ -58,7 +58,7 @@ async fn a_discriminator_has_many_forms() {
                 claims(json!({ "kind": ["access"] }), UNKNOWN),
                 claims(json!({}), UNKNOWN),
                 header(json!({ "kind": "access" }), UNKNOWN),
-                // RFC 9068 is an access token whatever else is described.
+                // RFC 9068 is an access token also where another mark is described,
                 header(json!({ "typ": "at+jwt" }), ALLOW),
                 header(json!({ "typ": "application/AT+JWT" }), ALLOW),
             ],
@@ -72,7 +72,23 @@ async fn a_discriminator_has_many_forms() {
                 claims(json!({ "kind": "id" }), UNKNOWN),
                 // A mark that is not there says nothing.
                 claims(json!({}), UNKNOWN),
+                // but not where its own mark or shape says that it is none.
+                (json!({ "typ": "at+jwt" }), json!({ "kind": "id" }), UNKNOWN),
+                (json!({ "typ": "at+jwt" }), json!({ "kind": "other" }), ALLOW),
+                (json!({ "typ": "at+jwt" }), json!({}), ALLOW),
             ],
+        ),
+        (
+            r#"{ claim = "kind", access = ["access"], forbid = ["nonce"] }"#,
+            &[
+                (json!({ "typ": "at+jwt" }), json!({ "nonce": "n" }), UNKNOWN),
+                (json!({ "typ": "at+jwt" }), json!({ "kind": "access", "nonce": "n" }), UNKNOWN),
+                (json!({ "typ": "at+jwt" }), json!({ "kind": "access" }), ALLOW),
+            ],
+        ),
+        (
+            r#"{ header = "typ", deny = ["at+jwt"] }"#,
+            &[header(json!({ "typ": "at+jwt" }), UNKNOWN), header(json!({ "typ": "JWT" }), ALLOW)],
         ),
         (
             r#"{ claim = "a/b.c", access = ["x"] }"#,
