@@ -141,13 +141,13 @@ impl<'r> Proving<'r, '_> {
             (claimed.issuer, claimed.verified) = (Some(id), true);
             return Principal::prove(signed, issuer, now);
         }
-        metrics.verified_cache(CacheResult::Miss);
         let jwt = UnverifiedJwt::parse(token)?;
         jwt.contents().extensions()?;
         let (id, issuer) = rules.issuer(self.policies, &jwt.contents().claims)?;
         claimed.issuer = Some(id);
         walk_token(BEFORE_KEY, &TokenCase { contents: jwt.contents(), issuer, now })?;
         gateway.load.admits_signature(Instant::now())?;
+        metrics.verified_cache(CacheResult::Miss);
         let signed = Arc::new(keys.verify((id, issuer), jwt).await?);
         claimed.verified = true;
         verified.remember(token, &signed);

@@ -15,6 +15,10 @@ const MISSES: &str = "bearward_verified_cache_total{result=\"miss\"}";
 async fn the_second_use_of_a_token_is_spared_the_signature() {
     let world = World::start().await;
     let token = world.token();
+    // What is refused before its signature is no miss.
+    for refused in [world.token_but(&json!({ "exp": 1 })), "junk".to_owned()] {
+        assert_eq!(world.get(&refused).await.status, 401);
+    }
     for (hits, misses) in [(0.0, 1.0), (1.0, 1.0), (2.0, 1.0)] {
         assert_eq!(world.get(&token).await.status, 200);
         assert_eq!((world.gateway.sample(HITS), world.gateway.sample(MISSES)), (Some(hits), Some(misses)));
