@@ -48,8 +48,8 @@ pub(super) struct Journey {
     pub(super) trace: Trace,
     /// The place of its route, once that was found.
     route: Option<usize>,
-    /// The origin of the page that asks, where the route says who may read its answers.
-    origin: Option<HeaderValue>,
+    /// The route that says who may read the answers, and the origin of the page that asks.
+    reading: Option<(usize, Option<HeaderValue>)>,
     /// The site whose own page it asks for, or whose session its route takes.
     pub(super) site: Option<SiteId>,
     /// What the browser is to keep or forget, whatever comes of the request.
@@ -88,7 +88,7 @@ impl Journey {
             request_id: kept.unwrap_or_else(|| RequestId::made(random())),
             trace: Trace::of(headers, random(), gateway.in_force.sampling()),
             route: None,
-            origin: None,
+            reading: None,
             site: None,
             cookies: Vec::new(),
             navigates: false,
@@ -106,8 +106,15 @@ impl Journey {
         self.site = route.session;
         self.navigates = route.session.is_some() && browser::may_be_sent_to_login(request);
         if let CrossOrigin::Answered(_) = route.cross_origin {
-            self.origin = cors::origin(request.headers()).cloned();
+            self.reading = Some((index, cors::origin(request.headers()).cloned()));
         }
+    }
+
+    /// Notes that no route of its place takes the method; a page that may read the answers of one may read that.
+    pub(super) fn takes_none(&mut self, request: &RequestView<'_>) {
+        let Some(origin) = cors::origin(request.headers()) else { return };
+        let index = self.gateway.in_force.rules().routes.read_by(request, origin);
+        self.reading = index.map(|index| (index, Some(origin.clone())));
     }
 
     /// The access token of the session that it is of, for the upstream.
@@ -119,13 +126,18 @@ impl Journey {
     }
 
     fn taken(&self) -> Option<&Route> {
-        self.gateway.in_force.rules().routes.routes().get(self.route?)
+        self.at(self.route?)
+    }
+
+    fn at(&self, index: usize) -> Option<&Route> {
+        self.gateway.in_force.rules().routes.routes().get(index)
     }
 
     /// Says who may read the answer, where that is ours to say.
     fn mark(&self, headers: &mut HeaderMap) {
-        if let Some(Route { cross_origin: CrossOrigin::Answered(cors), .. }) = self.taken() {
-            cors.mark(self.origin.as_ref(), headers);
+        let Some((index, origin)) = &self.reading else { return };
+        if let Some(Route { cross_origin: CrossOrigin::Answered(cors), .. }) = self.at(*index) {
+            cors.mark(origin.as_ref(), headers);
         }
     }
 

@@ -157,7 +157,7 @@ impl Gateway {
             response.headers_mut().insert(&X_REQUEST_ID, journey.request_id.value().clone());
             return Ok(response);
         }
-        let (index, route) = rules.routes.find(&view)?;
+        let (index, route) = rules.routes.find(&view).inspect_err(|_| journey.takes_none(&view))?;
         journey.takes(index, route, &view);
         let permit = match route.preflight(&view) {
             Some(Preflighted::Answered(headers)) => return Ok(no_content(headers, journey)),

@@ -150,16 +150,24 @@ impl Cors {
         }
     }
 
+    /// Whether pages of this origin may read.
+    pub(super) fn is_for(&self, asking: &HeaderValue) -> bool {
+        match &self.origins {
+            Origins::Any => true,
+            Origins::These(origins) => origins.iter().any(|origin| origin.as_bytes() == asking.as_bytes()),
+        }
+    }
+
     /// Whether this origin may read; what holds for preflights and answers alike is added to `headers`.
     fn admits(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) -> bool {
         let admitted = match &self.origins {
             Origins::Any => HeaderValue::from_static("*"),
-            Origins::These(origins) => {
+            Origins::These(_) => {
                 // A cache must not give one origin's answer to another (RFC 9110 section 12.5.5).
                 if !varies_by_origin(headers) {
                     headers.append(VARY, HeaderValue::from_static("Origin"));
                 }
-                match origin.filter(|asking| origins.iter().any(|origin| origin.as_bytes() == asking.as_bytes())) {
+                match origin.filter(|asking| self.is_for(asking)) {
                     Some(origin) => origin.clone(),
                     None => return false,
                 }

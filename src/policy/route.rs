@@ -176,6 +176,14 @@ impl RouteTable {
         if request.has_encoded_slash() && !route.keeps_encoded_slash { Err(ENCODED_SLASH) } else { Ok((index, route)) }
     }
 
+    /// The route that lets pages of `origin` read that the method is refused: one of exactly this host and path.
+    pub fn read_by(&self, request: &RequestView<'_>, origin: &HeaderValue) -> Option<usize> {
+        let path = request.path().strip_prefix('/')?;
+        let candidates = self.host(request.host()).find(Some(path))?;
+        let lets = |route: &Route| matches!(&route.cross_origin, CrossOrigin::Answered(cors) if cors.is_for(origin));
+        self.among(candidates).find(|(_, route)| lets(route)).map(|(index, _)| index)
+    }
+
     /// The route of these that is for the method.
     fn taking(&self, candidates: &[usize], method: &Method) -> Option<(usize, &Route)> {
         self.among(candidates).find(|(_, route)| route.methods.is_empty() || route.methods.contains(method))
