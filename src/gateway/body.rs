@@ -71,6 +71,7 @@ impl Body {
     fn code(&self, broken: AnswerBroken) -> Code {
         match (broken, &self.source) {
             (AnswerBroken::Upstream, _) => Code::UpstreamUnreachable,
+            (AnswerBroken::Malformed, _) => Code::UpstreamMalformed,
             (AnswerBroken::Late, _) => Code::UpstreamTimeout,
             (AnswerBroken::RequestBody, Source::Upstream(_, Some(fault))) => {
                 fault.get().map_or(Code::Internal, |fault| fault.reject(None).code())

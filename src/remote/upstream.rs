@@ -198,7 +198,16 @@ where
         }
         let (response, way) = sent.map_err(|fault| self.no_answer(fault))?;
         source.settle();
-        self.judge(response, &method, way, pass)
+        let mut response = self.judge(response, &method, way, pass)?;
+        response.body_mut().begin().await.map_err(|broken| {
+            self.no_answer(match broken {
+                AnswerBroken::Upstream => Fault::Unreachable(broken.to_string()),
+                AnswerBroken::Malformed => Fault::Malformed(broken.to_string()),
+                AnswerBroken::Late => Fault::Late(NO_ANSWER),
+                AnswerBroken::RequestBody => Fault::RequestBody,
+            })
+        })?;
+        Ok(response)
     }
 
     /// Sends a request, and sends it again where the module says that it may be.

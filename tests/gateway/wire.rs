@@ -253,6 +253,21 @@ async fn faults_of_the_upstream_have_their_codes() {
             "upstream_malformed",
         ),
         (Reply::Close(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok".to_vec()), 502, "upstream_malformed"),
+        (
+            Reply::Bytes(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec()),
+            502,
+            "upstream_malformed",
+        ),
+        (
+            Reply::Close(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n".to_vec()),
+            502,
+            "upstream_malformed",
+        ),
+        (
+            Reply::Bytes(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11111111111111111\r\n".to_vec()),
+            502,
+            "upstream_malformed",
+        ),
         (Reply::Bytes(b"HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "upstream_malformed"),
         (Reply::Bytes(b"HTTP/1.1 200 OK\r\nx: a\rb\r\ncontent-length: 0\r\n\r\n".to_vec()), 502, "upstream_malformed"),
     ];

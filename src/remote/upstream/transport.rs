@@ -61,9 +61,12 @@ async fn tcp(authority: &str, names: &Names, patience: Duration) -> io::Result<T
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     socket.set_tcp_keepalive(&keepalive())?;
-    socket.set_tcp_user_timeout(Some(GONE.max(patience)))?;
+    socket.set_tcp_user_timeout(Some(GONE.max(patience).min(LONGEST)))?;
     Ok(stream)
 }
+
+/// What the kernel takes at most: milliseconds in a signed number of 32 bits.
+const LONGEST: Duration = Duration::from_millis(0x7fff_ffff);
 
 async fn addresses(authority: &str, names: &Names) -> io::Result<Arc<[SocketAddr]>> {
     if let Ok(address) = authority.parse() {

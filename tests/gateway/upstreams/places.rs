@@ -40,6 +40,14 @@ async fn an_upstream_may_speak_http2_without_tls() {
     assert_eq!(gateway.sample(&connections("active")), Some(0.0));
 }
 
+/// Longer than the kernel's own limit on a connection can be.
+#[tokio::test]
+async fn an_upstream_may_take_any_time() {
+    let api = Api::clear(api::ok).await;
+    let gateway = gateway(&format!("http://{}", api.address()), "timeout = \"365d\"");
+    assert_eq!(Client::connect(gateway.address()).await.get("/x").await.text(), "ok");
+}
+
 #[tokio::test]
 async fn an_upstream_may_listen_on_a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
