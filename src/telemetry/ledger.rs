@@ -120,10 +120,11 @@ impl Ledger {
 
     /// Counts a finished request and writes its line, where it is wanted.
     pub(super) fn record(&self, outcome: &Outcome) {
-        self.count(outcome);
+        // In this order: what is counted has its line.
         if let Some(access) = &self.telemetry.access {
             access.record(outcome, self.lines, self);
         }
+        self.count(outcome);
     }
 
     fn count(&self, outcome: &Outcome) {
