@@ -254,6 +254,7 @@ fn terms(server: &Server, pace: Pace, before: &Entrance) -> Result<Terms, rustls
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
             answers: pace,
+            moment: Bounds::MOMENT,
         },
         entrance: Entrance::new(server, before)?,
     })

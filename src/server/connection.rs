@@ -47,6 +47,13 @@ pub struct Bounds {
     pub idle_timeout: Duration,
     /// How slowly a client may take what waits for it.
     pub answers: Pace,
+    /// How long it may be idle once the server closes: what its client sent before it could hear of that arrives within.
+    pub moment: Duration,
+}
+
+impl Bounds {
+    /// The `moment` of every server but a test's.
+    pub const MOMENT: Duration = Duration::from_secs(1);
 }
 
 /// What the connections of one listener have in common.
@@ -105,7 +112,7 @@ where
     let waiting = bounds.answers.bytes.saturating_mul(2);
     let _ = SockRef::from(&socket).set_tcp_notsent_lowat(u32::try_from(waiting).unwrap_or(u32::MAX));
     // Boxed, as everything here that is not there for the connection's whole life.
-    let passed = Box::pin(terms.entrance.pass(socket, address, bounds.header_timeout, &mut phase)).await?;
+    let passed = Box::pin(terms.entrance.pass(socket, address, bounds, &mut phase)).await?;
     let Some(Guest { stream, address }) = passed else { return Ok(()) };
     drop(terms);
     let peer = Peer { address, listener: site.listener, tls: stream.is_tls(), surplus };
@@ -130,13 +137,13 @@ where
 
 /// Waits until a request begins, and says in which protocol; none where none will.
 async fn spoken(wire: &mut Wire, life: &mut Life) -> Result<Option<Protocol>, ConnectionFault> {
-    let Life { beat, deadlines, phase, .. } = life;
+    let Life { bounds, beat, deadlines, phase, .. } = life;
     let mut protocol = pin!(poll_fn(|cx| wire.poll_protocol(cx)));
     let known = tokio::select! {
         biased;
         known = deadlines.within(protocol.as_mut(), false) => known,
         () = phase.reached(Phase::Closing) => {
-            deadlines.idle_at_most(MOMENT);
+            deadlines.idle_at_most(bounds.moment);
             until_idle(protocol.as_mut(), deadlines, beat).await
         }
     };
@@ -147,9 +154,6 @@ async fn spoken(wire: &mut Wire, life: &mut Life) -> Result<Option<Protocol>, Co
         Err(Stopped::Late(late)) => late_fault(late).map_or(Ok(None), Err),
     }
 }
-
-/// How long a connection may be idle once the server closes: what its client sent before it could hear of that arrives within.
-pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
 /// Awaits `future` unless a limit is passed before; that of an idle connection, only after a last look whether something has
 /// arrived on it.

@@ -19,7 +19,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::MOMENT;
+use super::connection::Bounds;
 use super::drain::{Phase, PhaseWatch};
 use super::stream::Stream;
 use super::{proxy, tls};
@@ -68,17 +68,21 @@ impl Entrance {
         &self,
         mut socket: TcpStream,
         address: SocketAddr,
-        within: Duration,
+        bounds: Bounds,
         phase: &mut PhaseWatch,
     ) -> Result<Option<Guest>, ConnectionFault> {
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + bounds.header_timeout;
         let mut client = address;
         if let Some(proxies) = &self.proxies {
             if !trusts(proxies, address.ip()) {
                 return Err(ConnectionFault::ProxyUntrusted);
             }
             let header = async {
-                if begins(&socket, phase).await? { proxy::header(&mut socket).await.map(Some) } else { Ok(None) }
+                if begins(&socket, bounds.moment, phase).await? {
+                    proxy::header(&mut socket).await.map(Some)
+                } else {
+                    Ok(None)
+                }
             };
             match timeout_at(deadline, header).await.map_err(|_| ConnectionFault::ProxyTimeout)?? {
                 None => return Ok(None),
@@ -89,7 +93,11 @@ impl Entrance {
             return Ok(Some(Guest { stream: Stream::Plain(socket), address: client }));
         };
         let handshake = async {
-            if begins(&socket, phase).await? { Ok(Some(tls::handshake(socket, config).await)) } else { Ok(None) }
+            if begins(&socket, bounds.moment, phase).await? {
+                Ok(Some(tls::handshake(socket, config).await))
+            } else {
+                Ok(None)
+            }
         };
         match timeout_at(deadline, handshake).await.map_err(|_| ConnectionFault::TlsTimeout)?? {
             None => Ok(None),
@@ -104,15 +112,14 @@ fn trusts(proxies: &[IpNet], address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(&address))
 }
 
-/// Waits for the first byte; false where none comes.
-async fn begins(socket: &TcpStream, phase: &mut PhaseWatch) -> Result<bool, ConnectionFault> {
+/// Waits for the first byte; false where none comes, a `moment` after the server closes at the latest.
+async fn begins(socket: &TcpStream, moment: Duration, phase: &mut PhaseWatch) -> Result<bool, ConnectionFault> {
     let mut byte = [0];
     let peeked: io::Result<bool> = tokio::select! {
         biased;
         peeked = socket.peek(&mut byte) => peeked.map(|count| count > 0),
-        // A connection on which nothing has begun ends a moment after the server closes.
         () = phase.reached(Phase::Closing) => {
-            timeout(MOMENT, socket.peek(&mut byte)).await.map_or(Ok(false), |peeked| peeked.map(|count| count > 0))
+            timeout(moment, socket.peek(&mut byte)).await.map_or(Ok(false), |peeked| peeked.map(|count| count > 0))
         }
     };
     peeked.map_err(|_| ConnectionFault::Socket)

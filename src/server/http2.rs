@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::answering::Answering;
 use super::beat::{Beat, Late};
-use super::connection::{Bounds, Life, MOMENT, TURNED_AWAY, fault, until_idle};
+use super::connection::{Bounds, Life, TURNED_AWAY, fault, until_idle};
 use super::deadlines::Stopped;
 use super::drain::Phase;
 use super::wire::{Protocol, Wire};
@@ -54,7 +54,7 @@ where
         // client that does not answer has a moment.
         Pin::new(&mut connection).graceful_shutdown();
         beat.idle_from_now();
-        deadlines.idle_at_most(MOMENT);
+        deadlines.idle_at_most(bounds.moment);
         ended = until_idle(Pin::new(&mut connection), deadlines, beat).await;
     }
     fault(ended, beat, Protocol::Http2).map_or(Ok(()), Err)

@@ -32,7 +32,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -40,7 +39,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 use self::admin::Admin;
-use self::connection::{MOMENT, Site};
+use self::connection::Site;
 use self::drain::{Drain, Phase, Phases};
 use self::room::{Room, Terms};
 use self::workers::Workers;
@@ -153,7 +152,9 @@ impl Running {
         self.phases.enter(Phase::Draining);
         tokio::time::sleep(drain.delay).await;
         self.phases.enter(Phase::Closing);
-        let timeout = drain.timeout.max(LAST_LOOK);
+        // An idle connection ends after its moment: a drain without patience ends well where all are idle.
+        let last_look = self.room.terms().bounds.moment * 3 / 2;
+        let timeout = drain.timeout.max(last_look);
         tokio::time::timeout(timeout, self.room.empty()).await.is_ok()
     }
 
@@ -163,10 +164,6 @@ impl Running {
         self.workers.join();
     }
 }
-
-/// How long a drain lasts at least where connections are open: an idle one ends after its [`MOMENT`], and a drain without
-/// patience ends well where all are idle.
-const LAST_LOOK: Duration = MOMENT.saturating_add(Duration::from_millis(500));
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -133,7 +133,13 @@ mod tests {
 
     fn terms(connections: usize) -> Terms {
         let second = std::time::Duration::from_secs(1);
-        let bounds = Bounds { head_bytes: 0, header_timeout: second, idle_timeout: second, answers: Pace::default() };
+        let bounds = Bounds {
+            head_bytes: 0,
+            header_timeout: second,
+            idle_timeout: second,
+            answers: Pace::default(),
+            moment: second,
+        };
         Terms { connections, bounds, entrance: Entrance::default() }
     }
 

@@ -11,10 +11,13 @@ use tokio::sync::watch;
 
 use crate::harness::client::{Client, Http2};
 use crate::harness::frames::{Frames, Heard};
-use crate::harness::gateway::Served;
+use crate::harness::gateway::{LIMIT, Served};
 use crate::harness::upstream::{Reply, Upstream};
 
 const AT_ONCE: Drain = Drain { delay: Duration::ZERO, timeout: Duration::from_secs(30) };
+
+/// For clients that are idle, and speak before they are ended for that.
+const LONG: Duration = Duration::from_secs(20);
 
 async fn world() -> (Upstream, Served) {
     let upstream = Upstream::start().await;
@@ -90,6 +93,7 @@ async fn while_a_drain_waits_requests_are_still_answered() {
 #[tokio::test]
 async fn an_answer_that_had_begun_is_followed_by_another() {
     let (upstream, gateway) = world().await;
+    gateway.waits(LONG);
     let (open, gate) = watch::channel(false);
     upstream.reply(Reply::Begun(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n".to_vec(), gate, b"late".to_vec()));
     let mut client = Client::connect(gateway.address()).await;
@@ -112,6 +116,7 @@ async fn an_answer_that_had_begun_is_followed_by_another() {
 #[tokio::test]
 async fn who_was_taken_in_may_say_what_it_wants() {
     let (_upstream, gateway) = world().await;
+    gateway.waits(LONG);
     let mut clients = Vec::new();
     for _ in 0..50 {
         clients.push(Client::connect(gateway.address()).await);
@@ -177,6 +182,8 @@ async fn over_http2_what_was_sent_before_goaway_was_heard_is_answered() {
 #[tokio::test]
 async fn without_patience_too_a_drain_ends_well_where_all_are_idle() {
     let (_upstream, gateway) = world().await;
+    // Half of that is how much later than its end may be seen.
+    gateway.waits(2 * LIMIT);
     let (mut asked, silent) = (Client::connect(gateway.address()).await, Client::connect(gateway.address()).await);
     assert_eq!(asked.get("/").await.status, 200);
     let mut http2 = Http2::connect(gateway.address()).await;

@@ -680,6 +680,7 @@ fn administered(telemetry: &Arc<Telemetry>, admin: Admin, handler: fn(&str) -> R
                 header_timeout: second,
                 idle_timeout: 30 * second,
                 answers: Pace::default(),
+                moment: Bounds::MOMENT,
             },
             entrance: Entrance::default(),
         },

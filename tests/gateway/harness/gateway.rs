@@ -93,6 +93,13 @@ impl Served {
         self.server.admin_address()
     }
 
+    /// Lets connections that open from now on be idle for so long once it closes.
+    pub fn waits(&self, moment: Duration) {
+        let mut terms = self.running().terms().as_ref().clone();
+        terms.bounds.moment = moment;
+        self.running().adopt(terms);
+    }
+
     /// What all workers share.
     pub fn shared(&self) -> &bearward::gateway::Shared {
         self.server.shared()
