@@ -17,6 +17,7 @@ use bearward::telemetry::access::AccessLog;
 use tokio::runtime::Handle;
 
 use super::client::Client;
+use super::port::Port;
 
 /// A limit of the gateway's that passes in a test, and must not pass before its time: longer than a machine that is busy lets
 /// everybody stand still.
@@ -26,6 +27,8 @@ pub const LIMIT: Duration = Duration::from_secs(6);
 pub struct Served {
     server: assembly::Served,
     lines: Kept,
+    /// Nobody else listens there after it has been drained.
+    _port: Port,
 }
 
 /// Access lines, kept instead of written.
@@ -70,7 +73,8 @@ impl Served {
         let access = AccessLog::start(lines.clone(), metrics.access_lines_dropped()).unwrap();
         let telemetry = Telemetry { metrics, access: Some(access), log: None };
         let server = assembly::Served::start(config, telemetry, clock, pace, &Handle::current()).unwrap();
-        Self { server, lines }
+        let port = Port::of_gateway(server.addresses()[0]);
+        Self { server, lines, _port: port }
     }
 
     /// The gateway of a file, which must say port 0 and one worker, and its reloads.

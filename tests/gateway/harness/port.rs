@@ -15,9 +15,17 @@ pub struct Port {
 
 impl Port {
     pub fn reserve() -> Self {
-        let reservation = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let reservation = bind(unbound(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let address = reservation.local_addr().unwrap().as_socket().unwrap();
         Self { address, _reservation: reservation }
+    }
+
+    /// The port on which a gateway listens: it stays when the gateway does no more.
+    pub fn of_gateway(address: SocketAddr) -> Self {
+        let socket = unbound();
+        // Where somebody listens already, it can be shared only so.
+        socket.set_reuse_port(true).unwrap();
+        Self { address, _reservation: bind(socket, address) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -26,17 +34,21 @@ impl Port {
 
     /// Listens, one at a time. So may another process, if it lets its address be reused.
     pub fn listen(&self) -> TcpListener {
-        let socket = bind(self.address);
+        let socket = bind(unbound(), self.address);
         socket.listen(1024).unwrap();
         TcpListener::from_std(socket.into()).unwrap()
     }
 }
 
 /// Reused, the address can be shared by its reservation and one who listens.
-fn bind(address: SocketAddr) -> Socket {
+fn unbound() -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+fn bind(socket: Socket, address: SocketAddr) -> Socket {
     socket.bind(&address.into()).unwrap();
     socket
 }

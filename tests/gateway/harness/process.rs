@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,19 +55,6 @@ impl Drop for Process {
         drop(self.shell.stdin.take());
         // It only fails where the shell has ended already.
         let _ = self.shell.wait();
-    }
-}
-
-/// An address on loopback that nobody listens on, nor will by chance while a slow server starts: its port is below those
-/// that the system gives out.
-pub fn free_address() -> SocketAddr {
-    loop {
-        let mut random = [0; 2];
-        aws_lc_rs::rand::fill(&mut random).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], 12_000 + u16::from_be_bytes(random) % 20_000));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::process::{free_address, installed};
+use super::port::Port;
+use super::process::installed;
 
 /// How long a server may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,9 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Redis {
     program: PathBuf,
     directory: TempDir,
-    port: u16,
+    /// Nobody else gets it while the server is not up.
+    port: Port,
     /// Where a node of a cluster talks with the others.
-    bus: u16,
+    bus: Port,
     arguments: Vec<String>,
     server: Option<Child>,
 }
@@ -65,31 +67,22 @@ impl Redis {
     fn of(program: &Path, place: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let directory = tempfile::tempdir_in(place).unwrap();
-        let mut redis = Self { program: program.to_owned(), directory, port: 0, bus: 0, arguments, server: None };
-        let is_up = (0..5).any(|_| {
-            // Nobody gets them by chance while the server is down; another test may have them before it is up.
-            (redis.port, redis.bus) = (free_address().port(), free_address().port());
-            redis.comes_up()
-        });
-        assert!(is_up, "redis did not come up");
+        let (port, bus) = (Port::reserve(), Port::reserve());
+        let mut redis = Self { program: program.to_owned(), directory, port, bus, arguments, server: None };
+        redis.up();
         redis
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.address().port()
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.port.address())
     }
 
-    /// Starts it again, with what it had on disk.
+    /// Starts it, with what it had on disk, and returns when it serves.
     pub fn up(&mut self) {
-        assert!(self.comes_up(), "redis did not come up");
-    }
-
-    /// Whether it serves after a while, at its port.
-    fn comes_up(&mut self) -> bool {
         let mut command = Command::new(&self.program);
         // A sentinel writes into its file.
         if self.arguments.iter().any(|argument| argument == "--sentinel") {
@@ -99,27 +92,19 @@ impl Redis {
         } else {
             command.arg0("redis-server").args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
         }
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         command.args(["--port", &port, "--bind", "127.0.0.1", "--dir"]).arg(self.directory.path());
         if self.arguments.iter().any(|argument| argument == "--cluster-enabled") {
-            command.args(["--cluster-port", &self.bus.to_string()]);
+            command.args(["--cluster-port", &self.bus.address().port().to_string()]);
         }
         command.args(&self.arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = self.server.insert(command.spawn().unwrap());
-        let id = format!("process_id:{}", server.id());
+        self.server = Some(command.spawn().unwrap());
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && self.server.as_mut().unwrap().try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && !self.cli(&["PING"]).contains("LOADING") {
-                let told = self.cli(&["INFO", "server"]);
-                // One that tells strangers nothing is taken for ours.
-                if !told.contains("process_id:") || told.lines().any(|line| line.trim() == id) {
-                    return true;
-                }
-            }
+        while TcpStream::connect(self.port.address()).is_err() || self.cli(&["PING"]).contains("LOADING") {
+            let ended = self.server.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "redis did not come up: {ended:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.down();
-        false
     }
 
     /// Kills it: nobody is told anything.
@@ -138,7 +123,7 @@ impl Redis {
 
     /// What it answers to a command.
     pub fn cli(&self, command: &[&str]) -> String {
-        let port = self.port.to_string();
+        let port = self.port().to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(command).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -194,7 +179,7 @@ impl Cluster {
 
     fn meets(&self, node: &Redis) {
         let first = &self.0[0];
-        node.cli(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string(), &first.bus.to_string()]);
+        node.cli(&["CLUSTER", "MEET", "127.0.0.1", &first.port().to_string(), &first.bus.address().port().to_string()]);
     }
 
     /// Adds a replica of the first master, which has all that it has.

@@ -1,6 +1,5 @@
 //! Ory Hydra as a process, and the flows by which clients get tokens from it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -10,7 +9,8 @@ use tempfile::TempDir;
 use url::{Url, form_urlencoded};
 
 use crate::harness::browser::Browser;
-use crate::harness::process::{Process, free_address, installed};
+use crate::harness::port::Port;
+use crate::harness::process::{Process, installed};
 
 /// The API that tokens are for.
 pub const API: &str = "https://api.example.com";
@@ -22,8 +22,8 @@ pub const SECRET: &str = "the secret of both";
 /// A Hydra with two clients. Dropped, it is gone.
 pub struct Hydra {
     program: PathBuf,
-    public: SocketAddr,
-    admin: SocketAddr,
+    public: Port,
+    admin: Port,
     /// What it keeps over a restart.
     database: TempDir,
     process: Option<Process>,
@@ -49,7 +49,7 @@ impl Hydra {
     /// Starts it and makes its clients, where it is built.
     pub async fn start() -> Option<Self> {
         let program = installed("Ory Hydra", "target/hydra/hydra")?;
-        let (public, admin) = (free_address(), free_address());
+        let (public, admin) = (Port::reserve(), Port::reserve());
         let mut hydra = Self { program, public, admin, database: TempDir::new().unwrap(), process: None };
         let migrated = Command::new(&hydra.program)
             .args(["migrate", "sql", "-e", "--yes"])
@@ -79,17 +79,18 @@ impl Hydra {
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let program = self.program.display().to_string();
         let arguments = [program.as_str(), "serve", "all", "--dev", "--sqa-opt-out"];
-        self.process = Some(Process::start(&arguments, &variables, &[self.public, self.admin]).await);
+        self.process =
+            Some(Process::start(&arguments, &variables, &[self.public.address(), self.admin.address()]).await);
     }
 
     /// With its slash.
     pub fn issuer(&self) -> String {
-        format!("http://{}/", self.public)
+        format!("http://{}/", self.public.address())
     }
 
     /// On the administrator's port, where nobody has to authenticate.
     pub fn introspection(&self) -> String {
-        format!("http://{}/admin/oauth2/introspect", self.admin)
+        format!("http://{}/admin/oauth2/introspect", self.admin.address())
     }
 
     /// What it says of a token.
@@ -208,7 +209,7 @@ impl Hydra {
     }
 
     async fn admin(&self, method: Method, path: &str, body: &Value, status: u16) -> Value {
-        let url = format!("http://{}{path}", self.admin).parse().unwrap();
+        let url = format!("http://{}{path}", self.admin.address()).parse().unwrap();
         let headers = [("content-type", "application/json")];
         let answer = Browser::default().send(method, &url, &headers, body.to_string()).await;
         assert_eq!(answer.status, status, "{path} says {}", answer.body);
@@ -224,10 +225,10 @@ impl Hydra {
             // Nobody listens there: only the addresses are looked at.
             ("URLS_LOGIN", "http://127.0.0.1:1/login".to_owned()),
             ("URLS_CONSENT", "http://127.0.0.1:1/consent".to_owned()),
-            ("SERVE_PUBLIC_HOST", self.public.ip().to_string()),
-            ("SERVE_PUBLIC_PORT", self.public.port().to_string()),
-            ("SERVE_ADMIN_HOST", self.admin.ip().to_string()),
-            ("SERVE_ADMIN_PORT", self.admin.port().to_string()),
+            ("SERVE_PUBLIC_HOST", self.public.address().ip().to_string()),
+            ("SERVE_PUBLIC_PORT", self.public.address().port().to_string()),
+            ("SERVE_ADMIN_HOST", self.admin.address().ip().to_string()),
+            ("SERVE_ADMIN_PORT", self.admin.address().port().to_string()),
             // With this the key set tells the keys of access tokens; a client may still have opaque ones.
             ("STRATEGIES_ACCESS_TOKEN", "jwt".to_owned()),
         ]

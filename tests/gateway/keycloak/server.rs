@@ -1,6 +1,5 @@
 //! Keycloak as a process, with a realm of its own, and the flows by which clients get tokens from it.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use http::Method;
@@ -9,7 +8,8 @@ use tempfile::TempDir;
 use url::{Url, form_urlencoded};
 
 use crate::harness::browser::{Answer, Browser};
-use crate::harness::process::{Process, free_address, installed};
+use crate::harness::port::Port;
+use crate::harness::process::{Process, installed};
 
 /// The realm's client, and its secret.
 pub const CLIENT: &str = "shop-web";
@@ -22,7 +22,7 @@ const REDIRECT_URI: &str = "http://127.0.0.1/callback";
 /// A Keycloak that serves the realm `shop`. Dropped, it is gone.
 pub struct Keycloak {
     home: PathBuf,
-    address: SocketAddr,
+    port: Port,
     /// What it keeps over a restart.
     database: TempDir,
     process: Option<Process>,
@@ -32,7 +32,7 @@ impl Keycloak {
     /// Starts it and makes the realm, where it is installed.
     pub async fn start() -> Option<Self> {
         let home = installed("Keycloak", "target/keycloak/server")?;
-        let mut keycloak = Self { home, address: free_address(), database: TempDir::new().unwrap(), process: None };
+        let mut keycloak = Self { home, port: Port::reserve(), database: TempDir::new().unwrap(), process: None };
         keycloak.start_again().await;
         keycloak.make_realm().await;
         Some(keycloak)
@@ -45,7 +45,7 @@ impl Keycloak {
 
     /// Starts it where it was, with the keys and clients that it had.
     pub async fn start_again(&mut self) {
-        let (address, port) = (format!("http://{}", self.address), self.address.port().to_string());
+        let (address, port) = (format!("http://{}", self.port.address()), self.port.address().port().to_string());
         let database = self.database.path().join("keycloak").display().to_string();
         let url = format!("jdbc:h2:file:{database};NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE");
         let variables = [
@@ -66,11 +66,11 @@ impl Keycloak {
             hostname.as_str(),
             "--cache=local",
         ];
-        self.process = Some(Process::start(&arguments, &variables, &[self.address]).await);
+        self.process = Some(Process::start(&arguments, &variables, &[self.port.address()]).await);
     }
 
     pub fn issuer(&self) -> String {
-        format!("http://{}/realms/shop", self.address)
+        format!("http://{}/realms/shop", self.port.address())
     }
 
     pub async fn discovery(&self) -> Value {
@@ -222,7 +222,7 @@ impl Keycloak {
 
     /// A call to the administrator's API.
     async fn admin(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        let origin = format!("http://{}", self.address);
+        let origin = format!("http://{}", self.port.address());
         let grant = "grant_type=password&client_id=admin-cli&username=admin&password=admin".to_owned();
         let endpoint = format!("{origin}/realms/master/protocol/openid-connect/token").parse().unwrap();
         let token = Browser::default().post(&endpoint, &[], grant).await;

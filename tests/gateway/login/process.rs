@@ -13,6 +13,7 @@ use super::{Begun, Browser, SCRIPT, World};
 use crate::harness::binary::{Binary, Found};
 use crate::harness::certificates::Authority;
 use crate::harness::client::{Answer, Client};
+use crate::harness::port::Port;
 use crate::harness::redis::Redis;
 
 /// How long a test waits for what must happen.
@@ -142,7 +143,8 @@ const REFUSED: &str = "bearward_session_refreshes_total{result=\"invalid_grant\"
 async fn a_redis_within_tls_is_believed_by_its_authority_alone() {
     let authority = Authority::new();
     let issued = authority.issue("redis", &["localhost"]);
-    let port = crate::harness::process::free_address().port().to_string();
+    let reserved = Port::reserve();
+    let port = reserved.address().port().to_string();
     let files = [issued.file(), issued.key_file(), &authority.file()].map(|file| file.display().to_string());
     let arguments = ["--tls-port", &port, "--tls-cert-file", &files[0], "--tls-key-file", &files[1]];
     let Some(redis) =

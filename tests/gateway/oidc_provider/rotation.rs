@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::API;
 use super::provider::Provider;
 use crate::harness::guarded::{A_WHILE, Guarded};
-use crate::harness::process::free_address;
+use crate::harness::port::Port;
 use crate::harness::secret::SecretFile;
 
 const OPAQUE_API: &str = "https://opaque.api.example";
@@ -23,9 +23,9 @@ fn issuer(provider: &Provider, secret: &SecretFile) -> String {
 
 #[tokio::test]
 async fn a_real_provider_rotates_its_keys_stops_and_starts_without_a_refused_good_token() {
-    let (address, directory) = (free_address(), TempDir::new().unwrap());
+    let (port, directory) = (Port::reserve(), TempDir::new().unwrap());
     let keys = directory.path().join("keys");
-    let start = || Provider::start_at(address, Some(&keys));
+    let start = || Provider::start_at(port.address(), Some(&keys));
     let Some(provider) = start() else { return };
     let secret = SecretFile::new("the: secret of %gateway");
     let section = issuer(&provider, &secret);
