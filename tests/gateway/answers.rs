@@ -66,8 +66,10 @@ required_for_ready = false
 jwks = {{ uri = "http://{nobody}" }}
 introspection = {{ endpoint = "{}", client_id = "gateway", auth_method = "none" }}
 [upstreams.api]
-url = "{}"
-timeout = "300ms"
+url = "{upstream}"
+[upstreams.hasty]
+url = "{upstream}"
+timeout = "200ms"
 [upstreams.gone]
 url = "http://{nobody}"
 [policies.orders]
@@ -95,6 +97,10 @@ policy = "public"
 upstream = "api"
 body_bytes = "64KiB"
 [[routes]]
+path = "/hasty"
+policy = "public"
+upstream = "hasty"
+[[routes]]
 path = "/gone"
 policy = "public"
 upstream = "gone"
@@ -102,7 +108,7 @@ upstream = "gone"
             issuer.url(),
             liar.url(),
             endpoint.url(),
-            upstream.url(),
+            upstream = upstream.url(),
         );
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         // It stands still: what is left of a cooldown is told to the second.
@@ -134,8 +140,8 @@ upstream = "gone"
         let refused = |request: String| Some(Provoked { request, reply: None, upstream: Seen::Nothing, crowd: 0 });
         let claims = |claims: Value| refused(self.with_token(&json!({}), &claims));
         let header = |header: Value| refused(self.with_token(&header, &json!({})));
-        let answered = |reply: Reply| {
-            Some(Provoked { request: get("/open", ""), reply: Some(reply), upstream: Seen::Whole, crowd: 0 })
+        let answered = |path: &str, reply: Reply| {
+            Some(Provoked { request: get(path, ""), reply: Some(reply), upstream: Seen::Whole, crowd: 0 })
         };
         match code {
             Code::RequestMalformed => refused(get("/orders", "host: b\r\n")),
@@ -188,8 +194,8 @@ upstream = "gone"
                 Some(Provoked { request: get("/open", ""), reply: None, upstream: Seen::Nothing, crowd: CONNECTIONS })
             }
             Code::UpstreamUnreachable => refused(get("/gone", "")),
-            Code::UpstreamMalformed => answered(Reply::Bytes(b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec())),
-            Code::UpstreamTimeout => answered(Reply::Stall(Vec::new())),
+            Code::UpstreamMalformed => answered("/open", Reply::Bytes(b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec())),
+            Code::UpstreamTimeout => answered("/hasty", Reply::Stall(Vec::new())),
             // What befalls a session or a login has tests of its own.
             Code::SessionExpired
             | Code::CsrfRefused

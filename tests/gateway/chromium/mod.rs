@@ -60,8 +60,8 @@ impl World {
 
     /// Goes through the provider's pages to the end, which is at that path.
     async fn through_the_pages(&self, path: &str) {
-        let script = "const form = document.querySelector('form'); if (!form) return false; \
-                      const login = document.querySelector('input[name=login]'); \
+        let script = "const form = document.querySelector('form'); if (!form || form.dataset.sent) return false; \
+                      form.dataset.sent = true; const login = document.querySelector('input[name=login]'); \
                       if (login) { login.value = 'ada'; document.querySelector('input[name=password]').value = 'any'; } \
                       form.submit(); return true;";
         self.through(script, path).await;
@@ -95,6 +95,7 @@ impl Site {
             issuer = "main"
             origin = "{}"
             client_secret = {}
+            timeout = "60s"
             {client}
             "#,
             tap.origin(),
@@ -116,7 +117,7 @@ impl Site {
             if self.chromium.address().await.starts_with(&self.tap.origin()) {
                 break;
             }
-            // A page that is on its way answers nothing yet.
+            // A page that is on its way answers nothing yet; one that is on its way out has sent its form.
             let _ = self.chromium.run(script).await;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
@@ -274,7 +275,7 @@ async fn the_demos_page_shows_what_there_is_to_see() {
     let home = format!("http://{}/", demo.address());
     let shows = |id: &'static str, text: &'static str| {
         let script = format!(
-            "for (let look = 0; look < 200; look += 1) {{ \
+            "for (let look = 0; look < 500; look += 1) {{ \
                if (document.getElementById('{id}').textContent.includes('{text}')) return true; \
                await new Promise((over) => setTimeout(over, 50)); }} \
              return document.getElementById('{id}').textContent;"

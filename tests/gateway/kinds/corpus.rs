@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use bearward::remote::clock::Clock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -114,10 +115,12 @@ impl OpaqueSample {
         } else {
             format!("audience = {audience:?}")
         };
-        let gateway = Served::start(&format!(
+        let toml = format!(
             "{section}\n[[routes]]\npath = \"/*\"\nupstream = \"{}\"\npolicy = {{ {policy} }}\n",
             upstream.url()
-        ));
+        );
+        let (clock, _hands) = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(now));
+        let gateway = Served::timed(&toml, clock);
         let mut client = Client::connect(gateway.address()).await;
         let token = &self.token;
         let answer =

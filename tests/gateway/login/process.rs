@@ -13,6 +13,7 @@ use super::{Begun, Browser, SCRIPT, World};
 use crate::harness::binary::{Binary, Found};
 use crate::harness::certificates::Authority;
 use crate::harness::client::{Answer, Client};
+use crate::harness::gateway::LIMIT;
 use crate::harness::port::Port;
 use crate::harness::redis::Redis;
 
@@ -60,7 +61,8 @@ impl Browser {
 async fn a_session_in_a_file_outlives_a_gateway_that_is_killed_under_use() {
     let (directory, line) = keyed();
     let file = directory.path().join("state.db");
-    let world = World::configured(&line, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
+    let lines = format!("{line}\ntimeout = \"60s\"");
+    let world = World::configured(&lines, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
     let mut people: Vec<Browser> = Vec::new();
     for round in 0..3 {
         let gateway = world.process(Found::Plenty);
@@ -95,7 +97,7 @@ async fn a_session_in_a_file_outlives_a_gateway_that_is_killed_under_use() {
 async fn a_gateway_that_is_killed_while_the_issuer_answers_loses_that_session_alone() {
     let (directory, line) = keyed();
     let file = directory.path().join("state.db");
-    let lines = format!("{line}\ntimeout = \"1s\"");
+    let lines = format!("{line}\ntimeout = \"{LIMIT:?}\"");
     let world = World::configured(&lines, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
     let gateway = world.process(Found::Plenty);
     let mut others = Vec::new();
