@@ -45,9 +45,12 @@ impl World {
         let (before, over) = (self.gateway.resident_kib(), Arc::new(AtomicBool::new(false)));
         let done = Arc::clone(&over);
         let asking = async {
-            let mut most = 0;
-            while !over.load(Ordering::Relaxed) {
-                assert_eq!(good.get("/").await.status, 200);
+            let (mut most, mut served) = (0, false);
+            while !over.load(Ordering::Relaxed) || !served {
+                let answer = good.get("/").await;
+                // A machine that is busy with other things may have no time for it now, and says so.
+                assert!([200, 503].contains(&answer.status), "{}", answer.text());
+                served |= answer.status == 200;
                 most = most.max(self.gateway.resident_kib());
             }
             most
@@ -145,7 +148,7 @@ async fn frames_that_ask_for_answers_are_held_back_with_them() {
         let sent = world
             .beside(async {
                 let mut client = Frames::connect(world.gateway.address).await;
-                client.flood(100_000, |_| piece.clone()).await
+                client.flood_until(Duration::from_secs(1), 100_000, |_| piece.clone()).await
             })
             .await;
         assert!(sent < 100_000, "{name}: the gateway reads no more than it can answer");
@@ -161,10 +164,9 @@ async fn a_list_of_fields_far_over_the_limit_ends_the_connection() {
             let stream = client.next();
             client.send(&frame(HEADERS, END_STREAM, stream, &get())).await;
             let fields = block(&[("x", &"x".repeat(100))]).repeat(150);
-            for _ in 0..10 {
-                client.send(&frame(CONTINUATION, 0, stream, &fields)).await;
-            }
-            client.send(&frame(CONTINUATION, END_HEADERS, stream, &fields)).await;
+            // It may have been ended before all of it was sent.
+            client.flood(10, |_| frame(CONTINUATION, 0, stream, &fields)).await;
+            client.flood(1, |_| frame(CONTINUATION, END_HEADERS, stream, &fields)).await;
             client.ended().await
         })
         .await;
@@ -205,8 +207,10 @@ async fn answers_that_nobody_takes_are_not_fetched() {
     let length = 64 * 1024 * 1024;
     for (window, what) in [(0, "no window"), (0x7fff_ffff, "a window without end, and nothing that reads")] {
         let world = World::start().await;
+        // None before all of them have come: a gateway that has much to do lets in no more.
+        let (open, gate) = watch::channel(false);
         for _ in 0..200 {
-            world.flooding.reply(Reply::Flood(length));
+            world.flooding.reply(Reply::Once(gate.clone(), Box::new(Reply::Flood(length))));
         }
         let (taken, clients) = world
             .beside(async {
@@ -220,6 +224,7 @@ async fn answers_that_nobody_takes_are_not_fetched() {
                     clients.push(client);
                 }
                 world.flooding.request(199).await;
+                open.send(true).unwrap();
                 (settled(&world.flooding).await, clients)
             })
             .await;

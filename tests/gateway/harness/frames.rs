@@ -71,12 +71,22 @@ impl Frames {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// Sends these bytes as often as it can until the gateway ends the connection or takes no more, at most so many times:
-    /// how often. What the gateway sends meanwhile is not read.
-    pub async fn flood(&mut self, times: usize, mut bytes: impl FnMut(&mut Self) -> Vec<u8>) -> usize {
+    /// Sends these bytes as often as it can until the gateway ends the connection, at most so many times. What the gateway
+    /// sends meanwhile is not read.
+    pub async fn flood(&mut self, times: usize, bytes: impl FnMut(&mut Self) -> Vec<u8>) {
+        self.flood_until(PATIENCE, times, bytes).await;
+    }
+
+    /// The same until the gateway takes no more for so long: how often.
+    pub async fn flood_until(
+        &mut self,
+        taken_no_more: Duration,
+        times: usize,
+        mut bytes: impl FnMut(&mut Self) -> Vec<u8>,
+    ) -> usize {
         for sent in 0..times {
             let bytes = bytes(self);
-            let written = tokio::time::timeout(Duration::from_secs(1), self.stream.write_all(&bytes)).await;
+            let written = tokio::time::timeout(taken_no_more, self.stream.write_all(&bytes)).await;
             if !matches!(written, Ok(Ok(()))) {
                 return sent;
             }

@@ -77,6 +77,8 @@ pub enum Reply {
     Held(watch::Receiver<bool>, Vec<u8>),
     /// The first bytes at once, the others once the watch shows true.
     Begun(Vec<u8>, watch::Receiver<bool>, Vec<u8>),
+    /// That one once the watch shows true.
+    Once(watch::Receiver<bool>, Box<Reply>),
 }
 
 impl Reply {
@@ -205,7 +207,7 @@ impl Drop for Upstream {
 async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     let mut buffer = Vec::new();
     while let Some(head) = head(&mut stream, &mut buffer).await {
-        let reply = shared.replies.lock().unwrap().pop_front().unwrap_or_else(|| Reply::ok("ok"));
+        let mut reply = shared.replies.lock().unwrap().pop_front().unwrap_or_else(|| Reply::ok("ok"));
         let mut recorded = Recorded::of(connection, head);
         shared.seen.send_modify(|seen| seen.begun += 1);
         if let Reply::Early(bytes) = &reply {
@@ -221,8 +223,12 @@ async fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
         if !whole {
             return;
         }
+        if let Reply::Once(mut gate, then) = reply {
+            let _ = gate.wait_for(|open| *open).await;
+            reply = *then;
+        }
         match reply {
-            Reply::Early(_) | Reply::Deaf(_) => {}
+            Reply::Early(_) | Reply::Deaf(_) | Reply::Once(..) => {}
             Reply::Bytes(bytes) => drop(stream.write_all(&bytes).await),
             Reply::Close(bytes) => {
                 let _ = stream.write_all(&bytes).await;
