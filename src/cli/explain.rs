@@ -19,6 +19,7 @@ use super::token_text::{self, Fault, Found};
 use super::{ExplainArguments, asking};
 use crate::config::Config;
 use crate::gateway;
+use crate::policy::Rules;
 use crate::policy::browser;
 use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::credential::Credential;
@@ -190,9 +191,7 @@ impl Explanation {
         online: bool,
     ) -> Result<Self, String> {
         let rules = &config.rules;
-        self.steps.judged(Step::Size, rules.size(token), Standing::Told, || {
-            format!("{} bytes, of at most {}", token.len(), rules.token_bytes)
-        });
+        self.size(rules, token);
         if let Some(asked) = rules.introspecting(policies).filter(|_| !jwt::is_shaped(token)) {
             return self.opaque(config, route, policies, (token, asked), online).await;
         }
@@ -224,6 +223,13 @@ impl Explanation {
         }
         self.judged_by(route, policies, (id, issuer), &contents.claims, standing);
         Ok(self)
+    }
+
+    /// The step about the token's size.
+    fn size(&mut self, rules: &Rules, token: &str) {
+        self.steps.judged(Step::Size, rules.size(token), Standing::Told, || {
+            format!("{} bytes, of at most {}", token.len(), rules.token_bytes)
+        });
     }
 
     /// The steps of an opaque token after its size: its issuer is asked about it.

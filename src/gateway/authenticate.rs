@@ -107,6 +107,8 @@ impl<'r> Proving<'r, '_> {
         claimed: &mut Claimed,
     ) -> Result<Principal<'r>, Reject> {
         claimed.session = Some(Arc::clone(live));
+        // First, of whichever form it is: the order of the decision.
+        self.gateway.in_force.rules().size(&live.session.access_token.text)?;
         if let Some(caller) = party.by_grant(live, self.policies, self.gateway.in_force.rules()) {
             claimed.issuer = Some(party.issuer());
             return Ok(caller);

@@ -3,9 +3,10 @@
 //! 1. An answer is one JSON object without repeated members.
 //! 2. `access_token` is one token of RFC 6750's alphabet, `token_type` is `Bearer` in any case: a token that is bound to a
 //!    key (DPoP) cannot be used by us.
-//! 3. The token ends with `expires_in` after it was received, or with the `exp` of a JWT, whichever is first; nobody is asked
+//! 3. Only an answer without `scope` leaves unsaid what was granted; an empty one grants no scope.
+//! 4. The token ends with `expires_in` after it was received, or with the `exp` of a JWT, whichever is first; nobody is asked
 //!    to believe `exp` here: it only decides when a new token is fetched.
-//! 4. An error answer is what its `error` says; nothing is read out of a text for people.
+//! 5. An error answer is what its `error` says; nothing is read out of a text for people.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,8 @@ use super::json::{Json, Object};
 use super::jwt::UnverifiedJwt;
 use super::reject::Quoted;
 
-/// The longest life that is believed, in seconds: some 30 years.
+/// The longest life that is counted with, in seconds: some 30 years. What is said to last longer, as some servers say of
+/// what has no end, lasts as long.
 const LONGEST: f64 = 1e9;
 
 /// An access token and what its issuer said of it.
@@ -25,7 +27,7 @@ const LONGEST: f64 = 1e9;
 pub struct AccessToken {
     /// The token.
     pub text: String,
-    /// `scope`, where the answer had it.
+    /// `scope`, where the answer had it; empty where nothing was granted.
     pub scope: Option<String>,
     /// When it was received.
     pub received: SystemTime,
@@ -93,7 +95,7 @@ impl Granted {
         let expires = expires_in(object.get("expires_in"))?.and_then(|life| now.checked_add(life));
         let access_token = AccessToken {
             text: access.to_owned(),
-            scope: text("scope").map(str::to_owned),
+            scope: scope(object.get("scope"))?,
             received: now,
             expires: expires.into_iter().chain(jwt_expiry(access)).min(),
         };
@@ -116,6 +118,16 @@ impl Refusal {
     }
 }
 
+/// `scope` is a string (RFC 6749 section 3.3). What is not said is none of the answer's faults: it is what was asked for, or
+/// what there was (sections 5.1 and 6). Anything else would pass for that.
+fn scope(value: Option<&Json>) -> Result<Option<String>, &'static str> {
+    match value {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(scope)) => Ok(Some(scope.clone())),
+        Some(_) => Err("has a `scope` that is no string"),
+    }
+}
+
 /// `expires_in` is a number; some servers send it as a string.
 fn expires_in(value: Option<&Json>) -> Result<Option<Duration>, &'static str> {
     let seconds = match value {
@@ -124,9 +136,9 @@ fn expires_in(value: Option<&Json>) -> Result<Option<Duration>, &'static str> {
         Some(Json::String(text)) => text.parse().ok(),
         Some(Json::Bool(_) | Json::Array(_) | Json::Object(_)) => None,
     };
-    let seconds = seconds.filter(|seconds| (0.0..=LONGEST).contains(seconds));
+    let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     seconds
-        .map(|seconds| Some(Duration::from_secs_f64(seconds)))
+        .map(|seconds| Some(Duration::from_secs_f64(seconds.min(LONGEST))))
         .ok_or("has an `expires_in` that is no time in seconds")
 }
 
@@ -168,8 +180,12 @@ mod tests {
             r#"{"access_token":1,"token_type":"Bearer"}"#,
             r#"{"access_token":"a","token_type":"DPoP"}"#,
             r#"{"access_token":"a","token_type":"Bearer","expires_in":-1}"#,
-            r#"{"access_token":"a","token_type":"Bearer","expires_in":1e300}"#,
             r#"{"access_token":"a","token_type":"Bearer","expires_in":"soon"}"#,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":"inf"}"#,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":"NaN"}"#,
+            r#"{"access_token":"a","token_type":"Bearer","scope":["read"]}"#,
+            r#"{"access_token":"a","token_type":"Bearer","scope":5}"#,
+            r#"{"access_token":"a","token_type":"Bearer","scope":false}"#,
             r#"{"access_token":"a","access_token":"b","token_type":"Bearer"}"#,
         ] {
             assert!(parsed(body).is_err(), "{body}");
@@ -187,9 +203,25 @@ mod tests {
         assert_eq!(life(&body("opaque", ",\"expires_in\":3600")), Some(3600));
         assert_eq!(life(&body("opaque", ",\"expires_in\":\"3599\"")), Some(3599));
         assert_eq!(life(&body("opaque", "")), None);
+        for long in ["1000000000", "2147483647", "9223372036854775", "\"9223372036854775807\"", "1e300"] {
+            assert_eq!(life(&body("opaque", &format!(",\"expires_in\":{long}"))), Some(1_000_000_000), "{long}");
+        }
         assert_eq!(life(&body(&jwt(60), "")), Some(60));
         assert_eq!(life(&body(&jwt(60), ",\"expires_in\":3600")), Some(60));
         assert_eq!(life(&body(&jwt(7200), ",\"expires_in\":3600")), Some(3600));
+    }
+
+    #[test]
+    fn only_what_is_not_said_is_unsaid() {
+        for (said, scope) in [
+            ("", None),
+            (",\"scope\":null", None),
+            (",\"scope\":\"\"", Some("")),
+            (",\"scope\":\"read write\"", Some("read write")),
+        ] {
+            let body = format!("{{\"access_token\":\"a\",\"token_type\":\"Bearer\"{said}}}");
+            assert_eq!(parsed(&body).unwrap().access_token.scope.as_deref(), scope, "{said}");
+        }
     }
 
     #[test]

@@ -145,6 +145,11 @@ fn grants(case: &Case) -> Vec<(&'static str, Value, Option<&'static str>)> {
             Some("scope_insufficient"),
         ),
         (
+            "an opaque token that is too large",
+            json!({ "access_token": "a".repeat(16 * 1024 + 1) }),
+            Some("token_too_large"),
+        ),
+        (
             "nothing to renew it with",
             json!({ "access_token": "opaque", "expires_in": 0, "refresh_token": null }),
             Some("session_expired"),

@@ -36,6 +36,7 @@ impl Explanation {
         }
         match gateway::by_grant(own, &stored.session, policies, &config.rules) {
             Some(caller) => {
+                self.size(&config.rules, &stored.session.access_token.text);
                 let how = "opaque: judged by what was granted with it".to_owned();
                 self.steps.passed(Step::Shape, how);
                 let issuer = (caller.issuer_id(), caller.issuer());

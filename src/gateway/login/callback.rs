@@ -1,8 +1,8 @@
 //! `/callback`: takes a browser back from its issuer.
 //!
 //! In this order: the answer belongs to an attempt of this browser, and comes from its issuer; the attempt counts once, on all
-//! replicas; the code is exchanged; the ID token says who it is; the session is made, with a cookie that nobody had before;
-//! a session that the browser had is ended. Where that breaks off after the exchange, what was granted is given back.
+//! replicas; the code is exchanged; the ID token says who it is; the access token is good, or can be renewed; the session is
+//! made, with a cookie that nobody had before; a session that the browser had is ended. Where that breaks off after the exchange, what was granted is given back.
 
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ impl Visit<'_> {
         }
         let (granted, unclaimed) = self.exchange(&attempt, code).await?;
         let (login, issued) = self.who(&attempt, &granted).await?;
+        self.lasts(&granted)?;
         let before = cookies::find(headers, &self.site.cookie);
         let value = self.party.sessions.create(login, granted, issued).await?;
         unclaimed.claim();
@@ -102,6 +103,17 @@ impl Visit<'_> {
         Ok((login, issued))
     }
 
+    /// Refuses an access token whose time is over where nothing renews it: its session would be over, too, and its browser
+    /// sent here again and again. Where something does, the first request does that.
+    fn lasts(&self, granted: &Granted) -> Result<(), Reject> {
+        let spent = granted.access_token.is_spent(self.gateway.shared.clock().wall());
+        if !spent || granted.refresh_token.is_some() {
+            return Ok(());
+        }
+        let why = "the issuer granted a token whose time is over, and no refresh token".to_owned();
+        Err(Reject::LoginUnavailable { why, help: SPENT })
+    }
+
     /// A token of the issuer for us, its signature verified.
     pub(super) async fn verified(&self, text: &str) -> Result<SignedClaims, Reject> {
         self.gateway.in_force.rules().size(text)?;
@@ -124,5 +136,7 @@ impl Visit<'_> {
 fn told(claims: &Claims, chosen: &[String]) -> Map<String, Value> {
     chosen.iter().filter_map(|name| Some((name.clone(), claims.get(name)?.into()))).collect()
 }
+
+const SPENT: &str = "see for how long the issuer grants access tokens to this client, and that the clocks agree";
 
 const NO_KEYS: &str = "see that the issuer's key set can be reached; nobody can log in until then";

@@ -5,6 +5,7 @@ mod attempts;
 mod backchannel;
 mod callback;
 mod credential;
+mod granted;
 mod keys;
 mod logout;
 mod outlived;
