@@ -197,7 +197,7 @@ mod tests {
                 for code in ["csrf_refused", "credential_missing"].into_iter().filter(|code| title.contains(code)) {
                     assert!(answer.contains(code), "{}: {title}\n{answer}", provider.dialect);
                 }
-                assert_eq!(answer.contains("Log in at /auth/login"), title.contains("where to log in"), "{answer}");
+                assert_eq!(answer.contains("Log in at http"), title.contains("where to log in"), "{answer}");
             }
             demo.stop().await;
         }

@@ -176,7 +176,7 @@ impl Visit<'_> {
 pub fn session_cookie<'h>(headers: &'h HeaderMap, site: &Site) -> Result<&'h str, Reject> {
     match cookies::find(headers, &site.cookie) {
         Found::Nothing => {
-            let wanted = Wanted::Login(site.login_path());
+            let wanted = Wanted::Login(site.login());
             Err(Reject::CredentialMissing { found: "there is no session cookie", wanted })
         }
         Found::Unclear => Err(Reject::SessionExpired { why: "its cookie stands there twice, or is no text" }),

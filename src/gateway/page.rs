@@ -56,7 +56,7 @@ pub(super) fn page(reject: &Reject, site: &Site, request_id: &RequestId) -> Resp
          <p><small>{code} &middot; {id}</small></p></body></html>\n",
         title = escaped(facts.title),
         detail = escaped(facts.detail),
-        login = escaped(&site.login_path()),
+        login = escaped(&site.login()),
         code = facts.name,
         id = escaped(request_id.as_str()),
     );
@@ -82,11 +82,12 @@ pub fn is_cured_by_login(code: Code) -> bool {
     [Code::CredentialMissing, Code::SessionExpired].contains(&code)
 }
 
-/// Where somebody is sent who needs a session for what is asked: to the login, and back from there.
+/// Where somebody is sent who needs a session for what is asked: to the login at the site's origin, and from there to the page
+/// of that path there. A browser that asks at another host of the route has no cookie there, and never gets one.
 pub fn login_address(site: &Site, asked: &Uri) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", asked.path_and_query().map_or("/", |target| target.as_str()));
-    format!("{}?{}", site.login_path(), query.finish())
+    format!("{}?{}", site.login(), query.finish())
 }
 
 /// The answer that sends a navigation there.

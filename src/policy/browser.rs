@@ -1,8 +1,8 @@
 //! What a request says of the page that caused it: whether it is a navigation, and whether it comes from our own origin.
 //!
-//! 1. A navigation is a GET or HEAD that says so (`Sec-Fetch-Mode: navigate`); where a browser does not speak of that, one
-//!    that would take a page (`Accept: text/html`). Only such a request can be sent to a login: a script cannot follow
-//!    there, and a form would lose what it holds.
+//! 1. A navigation is a GET that says so (`Sec-Fetch-Mode: navigate`); where a browser does not speak of that, one that would
+//!    take a page (`Accept: text/html`). Only such a request can be sent to a login: a script cannot follow there, a form
+//!    would lose what it holds, and the answer to a HEAD is shown to nobody.
 //! 2. A cookie proves which browser it is, and not that its user wants the request. So a request by cookie that is not
 //!    safe (RFC 9110 section 9.2.1), or is an upgrade, must come from a page of our origin:
 //!    - an `Origin` that is not ours refuses, whatever else is said; so does `null`;
@@ -22,7 +22,7 @@ static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whether the user goes to a page by this request, and can be sent to another one instead.
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) && shows_answer(headers)
+    *method == Method::GET && shows_answer(headers)
 }
 
 /// Whether the user can be sent to a login instead: it is a navigation, and shows no credential of another kind, be it one that
@@ -114,7 +114,7 @@ mod tests {
     fn a_navigation_says_so() {
         for (method, fields, expected) in [
             (Method::GET, &[("sec-fetch-mode", "navigate")][..], true),
-            (Method::HEAD, &[("sec-fetch-mode", "navigate")], true),
+            (Method::HEAD, &[("sec-fetch-mode", "navigate")], false),
             (Method::POST, &[("sec-fetch-mode", "navigate")], false),
             (Method::GET, &[("sec-fetch-mode", "cors"), ("accept", "text/html")], false),
             (Method::GET, &[("sec-fetch-mode", "websocket")], false),

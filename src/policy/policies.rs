@@ -62,7 +62,7 @@ impl Policies {
         self.shadow
     }
 
-    /// Judges a request without a credential that counts, to a route where a browser may log in at the path `login`.
+    /// Judges a request without a credential that counts, to a route where a browser may log in at the address `login`.
     ///
     /// Anonymous is only who sent none at all: of another scheme, or in the query, it is a bad one, since whoever sent it
     /// does not mean to be anonymous, and the upstream might take it for checked.
@@ -75,7 +75,7 @@ impl Policies {
         if anonymous {
             return Ok(());
         }
-        let wanted = login.map_or(Wanted::Token, |path| Wanted::TokenOrLogin(path.to_owned()));
+        let wanted = login.map_or(Wanted::Token, |address| Wanted::TokenOrLogin(address.to_owned()));
         Err(Reject::CredentialMissing { found: absence.about(), wanted })
     }
 

@@ -365,7 +365,7 @@ pub enum HeadLimit {
 pub enum Wanted {
     /// An access token.
     Token,
-    /// That, or the cookie of a session, for which a browser logs in at this path.
+    /// That, or the cookie of a session, for which a browser logs in at this address.
     TokenOrLogin(String),
     /// The cookie alone.
     Login(String),

@@ -56,7 +56,7 @@ pub struct Route {
     pub cross_origin: CrossOrigin,
     /// Whose session cookies are a credential here, beside Bearer tokens.
     pub session: Option<SiteId>,
-    /// The path where a browser logs in to get such a cookie.
+    /// The address where a browser logs in to get such a cookie.
     pub login: Option<String>,
     /// The largest body in bytes; none: no limit.
     pub body_bytes: Option<u64>,

@@ -53,9 +53,9 @@ impl Site {
         format!("{}{LOGIN}{}", self.cookie, state.get(..STATE).unwrap_or(state))
     }
 
-    /// The path where a browser logs in.
-    pub fn login_path(&self) -> String {
-        format!("{}/login", self.path)
+    /// The address where a browser logs in, with the origin: a route may be at other hosts than our own pages.
+    pub fn login(&self) -> String {
+        format!("{}{}/login", self.origin, self.path)
     }
 
     /// The address to which the issuer sends browsers back (RFC 6749 section 3.1.2).

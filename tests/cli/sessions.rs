@@ -277,12 +277,14 @@ fn a_login_that_would_help_is_told() {
     let navigates = ["--header", "Sec-Fetch-Mode: navigate"];
     let done = case.explain("/page?x=1", "gone", &navigates);
     let end = "\nrefused: 401 session_expired\n\
-               a user who goes to a page is sent to the login instead: 302 /auth/login?return_to=%2Fpage%3Fx%3D1\n";
+               a user who goes to a page is sent to the login instead: \
+               302 https://app.example.com/auth/login?return_to=%2Fpage%3Fx%3D1\n";
     assert!(done.code == 1 && done.out.ends_with(end), "{}", done.out);
     let told = case.explain("/page", "gone", &[&navigates[..], &["--json"]].concat()).json();
+    let login = json!("https://app.example.com/auth/login?return_to=%2Fpage");
     assert_eq!(
         (&told["status"], &told["location"], &told["code"], &told["www_authenticate"]),
-        (&json!(302), &json!("/auth/login?return_to=%2Fpage"), &json!("session_expired"), &Value::Null)
+        (&json!(302), &login, &json!("session_expired"), &Value::Null)
     );
     // A script is not.
     let told = case.explain("/page", "gone", &["--json"]).json();

@@ -106,7 +106,7 @@ fn route(
     let stripped = stripped(raw, faults);
     let access = access(name.as_deref().unwrap_or_default(), raw, around, faults);
     let session = sessions::of_route(raw, access.as_ref(), around, faults);
-    let login = session.flatten().and_then(|id| sessions::login_path(&around.sessions.get(id.0)?.1));
+    let login = session.flatten().and_then(|id| sessions::login(&around.sessions.get(id.0)?.1));
     let upstream = raw.upstream.value.as_ref().and_then(|word| upstreams.find(&word.0, &raw.upstream.span, faults))?;
     let target = upstreams.get(upstream)?;
     Some(Route {

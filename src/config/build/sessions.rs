@@ -365,9 +365,10 @@ pub(super) fn of_route(
     Some(Some(SiteId(at)))
 }
 
-/// Where a browser logs in.
-pub(super) fn login_path(session: &options::Session) -> Option<String> {
-    session.path.value.as_ref().map(|path| format!("{path}/login"))
+/// Where a browser logs in: [`Site::login`].
+pub(super) fn login(session: &options::Session) -> Option<String> {
+    let (PageOrigin(origin), path) = (session.origin.value.as_ref()?, session.path.value.as_ref()?);
+    Some(format!("{}{path}/login", origin.origin().ascii_serialization()))
 }
 
 /// Whether a session can ever open a route.

@@ -259,10 +259,10 @@ impl Reject {
         let Self::CredentialMissing { wanted, .. } = self else { return usual };
         match wanted {
             Wanted::Token => usual,
-            Wanted::TokenOrLogin(path) => {
-                format!("Log in at {path}, or send an access token as `Authorization: Bearer`.").into()
+            Wanted::TokenOrLogin(address) => {
+                format!("Log in at {address}, or send an access token as `Authorization: Bearer`.").into()
             }
-            Wanted::Login(path) => format!("Log in at {path}.").into(),
+            Wanted::Login(address) => format!("Log in at {address}.").into(),
         }
     }
 }

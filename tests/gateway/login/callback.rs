@@ -258,7 +258,7 @@ async fn the_issuers_own_words_are_shown_and_do_nothing() {
     let page = answer.text();
     assert!(page.contains("access_denied") && page.contains("login_refused"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !page.contains("<script"), "{page}");
-    assert!(page.contains("href=\"/auth/login\""));
+    assert!(page.contains("href=\"https://app.example.com/auth/login\""));
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     assert!(policy.ends_with("base-uri 'none'; form-action 'none'; frame-ancestors 'none'"), "{policy}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Browser, COOKIE, NAVIGATES, SCRIPT, World, set_cookies};
+use super::{Begun, Browser, COOKIE, NAVIGATES, ORIGIN, SCRIPT, World, set_cookies};
 use crate::harness::client::Client;
 use crate::harness::forms::Reply;
 use crate::harness::introspection::Introspection;
@@ -35,10 +35,9 @@ async fn a_session_opens_the_api_which_sees_a_token_and_none_of_our_cookies() {
 #[tokio::test]
 async fn who_has_no_session_is_sent_to_the_login_only_where_a_page_is_wanted() {
     let world = World::start().await;
-    let to_login = Some("/auth/login?return_to=%2Forders%2F7%3Fx%3D1");
+    let to_login = Some("https://app.example.com/auth/login?return_to=%2Forders%2F7%3Fx%3D1");
     for (method, headers, expected) in [
         ("GET", NAVIGATES, 302),
-        ("HEAD", NAVIGATES, 302),
         ("GET", &[("accept", "text/html,*/*;q=0.8")][..], 302),
         ("GET", SCRIPT, 401),
         ("GET", &[("sec-fetch-mode", "cors"), ("accept", "text/html")], 401),
@@ -63,7 +62,7 @@ async fn who_has_no_session_is_sent_to_the_login_only_where_a_page_is_wanted() {
                 let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
                 let detail = match code {
                     "credential_missing" => {
-                        "Log in at /auth/login, or send an access token as `Authorization: Bearer`."
+                        "Log in at https://app.example.com/auth/login, or send an access token as `Authorization: Bearer`."
                     }
                     _ => "There is no session for this cookie any more; log in again.",
                 };
@@ -72,10 +71,40 @@ async fn who_has_no_session_is_sent_to_the_login_only_where_a_page_is_wanted() {
             }
         }
     }
+    // The answer to a HEAD is shown to nobody, and the login has none for it.
+    for browser in [world.browser(), world.browser().with_cookie("gone")] {
+        let answer = browser.peek("HEAD", "/orders/7?x=1", NAVIGATES).await;
+        assert_eq!((answer.status, answer.header("location")), (401, None));
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"bearward\""));
+    }
     // Nor is one that shows a token where none is taken: it would go on into another address.
     let answer = world.browser().peek("GET", "/orders?access_token=x", NAVIGATES).await;
     assert_eq!((answer.status, answer.header("location")), (401, None));
     assert_eq!(world.around.upstream.count(), 0);
+}
+
+/// A route without hosts is at every host, the session's own pages and its cookie at one.
+#[tokio::test]
+async fn who_goes_to_a_page_at_another_host_is_sent_to_the_login_at_our_own() {
+    let world = World::start().await;
+    let asked = async |host: &str, target: &str, field: &str| {
+        let mut client = Client::connect(world.around.gateway.address()).await;
+        client.ask(format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n{field}\r\n\r\n")).await
+    };
+    let login = "https://app.example.com/auth/login?return_to=%2Forders%2F7%3Fx%3D1";
+    for host in ["www.app.example.com", "127.0.0.1", "[::1]:8080", "localhost", "app.example.com:8443"] {
+        let answer = asked(host, "/orders/7?x=1", "sec-fetch-mode: navigate").await;
+        assert_eq!((answer.status, answer.header("location")), (302, Some(login)), "{host}");
+        let answer = asked(host, "/orders/7", "sec-fetch-mode: cors").await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "credential_missing"), "{host}");
+        assert!(answer.text().contains("Log in at https://app.example.com/auth/login, or"), "{}", answer.text());
+    }
+    // There it leads to the issuer, and back to the page of that path at our own host.
+    let mut browser = world.browser();
+    let begun = Begun::of(&browser.get(login.strip_prefix(ORIGIN).unwrap(), NAVIGATES).await);
+    let answer = world.comes_back(&mut browser, &begun, &world.granted("ada", &begun.nonce)).await;
+    assert_eq!((answer.status, answer.header("location")), (302, Some("/orders/7?x=1")));
+    assert_eq!(browser.get("/orders/7?x=1", NAVIGATES).await.status, 200);
 }
 
 #[tokio::test]
@@ -104,7 +133,7 @@ async fn a_cookie_that_opens_nothing_is_no_session_and_is_taken_back() {
         let answer = browser.peek("GET", "/orders", NAVIGATES).await;
         assert_eq!(
             (answer.status, answer.header("location")),
-            (302, Some("/auth/login?return_to=%2Forders")),
+            (302, Some("https://app.example.com/auth/login?return_to=%2Forders")),
             "{what}"
         );
     }

@@ -103,7 +103,8 @@ async fn a_session_whose_refresh_token_ended_with_its_access_token_is_over() {
     opaque.calls("opaque", false);
     opaque.world.tokens.forget("ada");
     let answer = opaque.browser.peek("GET", "/orders", NAVIGATES).await;
-    assert_eq!((answer.status, answer.header("location")), (302, Some("/auth/login?return_to=%2Forders")));
+    let login = "https://app.example.com/auth/login?return_to=%2Forders";
+    assert_eq!((answer.status, answer.header("location")), (302, Some(login)));
     assert_eq!(set_cookies(&answer).len(), 1, "its cookie is taken back");
     assert_eq!(opaque.asks().await, refused(401, "session_expired"));
     let series = "bearward_session_refreshes_total{result=\"invalid_grant\",session=\"web\"}";

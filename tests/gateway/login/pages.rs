@@ -36,7 +36,11 @@ async fn who_is_logged_in_is_told_to_who_is() {
     let world = World::start().await;
     let answer = world.browser().peek("GET", "/auth/session", SCRIPT).await;
     assert_eq!((answer.status, answer.code().as_str()), (401, "credential_missing"));
-    assert!(answer.text().contains("\"detail\":\"Log in at /auth/login.\""), "{}", answer.text());
+    assert!(
+        answer.text().contains("\"detail\":\"Log in at https://app.example.com/auth/login.\""),
+        "{}",
+        answer.text()
+    );
     assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"bearward\""));
     let answer = world.browser().with_cookie("x").peek("GET", "/auth/session", NAVIGATES).await;
     assert_eq!((answer.status, answer.code().as_str()), (401, "session_expired"), "no way to the login");
