@@ -8,7 +8,8 @@
 //! 4. `exp` and `iat` are there and fit the time, as does `nbf`;
 //! 5. `nonce` is that of the attempt;
 //! 6. `at_hash`, where it is there, is that of the access token that came along;
-//! 7. `sub` is a string of 1 to 255 ASCII characters.
+//! 7. `sub` is a string of 1 to 255 ASCII characters;
+//! 8. `sid`, where it is there, is a string, as in a logout token: one that is not would be met by none.
 
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine as _;
@@ -33,12 +34,21 @@ pub struct Expected<'a> {
     pub access_token: &'a str,
 }
 
-/// Judges an ID token whose signature was verified: the subject, or the first rule that does not hold.
+/// Who an ID token says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Person<'t> {
+    /// `sub`.
+    pub subject: &'t str,
+    /// `sid`: the login at the issuer (OpenID Connect Back-Channel Logout 1.0 section 2.1).
+    pub sid: Option<&'t str>,
+}
+
+/// Judges an ID token whose signature was verified: who it is, or the first rule that does not hold.
 ///
 /// # Errors
 ///
 /// `login_id_token_invalid`.
-pub fn judge<'t>(token: &'t SignedClaims, expected: &Expected<'_>, now: NumericDate) -> Result<&'t str, Reject> {
+pub fn judge<'t>(token: &'t SignedClaims, expected: &Expected<'_>, now: NumericDate) -> Result<Person<'t>, Reject> {
     let Contents { header, claims } = token.contents();
     let Expected { issuer, client_id, nonce, access_token } = *expected;
     issued(claims, issuer)?;
@@ -59,9 +69,15 @@ pub fn judge<'t>(token: &'t SignedClaims, expected: &Expected<'_>, now: NumericD
             return Err(invalid("`at_hash` is that of another access token"));
         }
     }
-    string(claims, "sub")?
+    let subject = string(claims, "sub")?
         .filter(|sub| (1..=255).contains(&sub.len()) && sub.is_ascii())
-        .ok_or_else(|| invalid("`sub` is missing, or not 1 to 255 ASCII characters"))
+        .ok_or_else(|| invalid("`sub` is missing, or not 1 to 255 ASCII characters"))?;
+    Ok(Person { subject, sid: sid(claims)? })
+}
+
+/// `sid`, in ID tokens and logout tokens; an empty one names no login.
+pub(super) fn sid(claims: &Claims) -> Result<Option<&str>, Reject> {
+    Ok(string(claims, "sid")?.filter(|sid| !sid.is_empty()))
 }
 
 /// Rule 1, for logout tokens too.

@@ -65,7 +65,7 @@ pub fn judge<'t>(
         return Err(invalid("it has a `nonce`, as ID tokens have"));
     }
     let string = |name| claims.string(name).map_err(as_ours).map(|text| text.filter(|text| !text.is_empty()));
-    let (sid, subject) = (string("sid")?, string("sub")?);
+    let (sid, subject) = (id_token::sid(claims).map_err(as_ours)?, string("sub")?);
     if sid.is_none() && subject.is_none() {
         return Err(invalid("it has neither `sid` nor `sub`"));
     }

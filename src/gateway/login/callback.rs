@@ -15,7 +15,7 @@ use crate::gateway::sessions::Unclaimed;
 use crate::policy::claims::{Claims, NumericDate};
 use crate::policy::cookies::{self, Found};
 use crate::policy::grant::Granted;
-use crate::policy::id_token::{self, Expected};
+use crate::policy::id_token::{self, Expected, Person};
 use crate::policy::jwt::{SignedClaims, UnverifiedJwt};
 use crate::policy::login::{self, Attempt, Returned};
 use crate::policy::reject::{Quoted, Reject};
@@ -90,14 +90,14 @@ impl Visit<'_> {
             access_token: &granted.access_token.text,
         };
         let now = NumericDate::from(self.gateway.shared.clock().wall());
-        let subject = id_token::judge(&signed, &expected, now)?.to_owned();
+        let Person { subject, sid } = id_token::judge(&signed, &expected, now)?;
         let claims = &signed.contents().claims;
         let issued =
             claims.date("iat").ok().flatten().ok_or_else(|| invalid("the claim `iat` is missing".to_owned()))?;
         let login = Login {
             issuer: claims.issuer().map(str::to_owned).unwrap_or_default(),
-            subject,
-            sid: claims.get("sid").and_then(|sid| sid.as_str()).map(str::to_owned),
+            subject: subject.to_owned(),
+            sid: sid.map(str::to_owned),
             claims: told(claims, &self.own.claims),
         };
         Ok((login, issued))

@@ -97,6 +97,7 @@ async fn what_is_no_logout_token_ends_nothing() {
         ("an old one", with(json!({ "iat": now - 630, "exp": null }))),
         ("an expired one", with(json!({ "exp": now - 30 }))),
         ("of nobody", with(json!({ "sid": null, "sub": null }))),
+        ("a sid that is no string", with(json!({ "sid": 7 }))),
         ("of an unknown login", with(json!({ "sid": "another" }))),
         ("of an unknown subject", with(json!({ "jti": "y", "sid": null, "sub": "bob" }))),
         ("an endless form", format!("logout_token={}", "a".repeat(70_000))),

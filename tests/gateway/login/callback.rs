@@ -74,6 +74,8 @@ async fn each_part_of_the_id_token_must_fit() {
         ("no nonce", Box::new(rsa(json!({ "nonce": null })))),
         ("a nonce that is no string", Box::new(rsa(json!({ "nonce": 1 })))),
         ("another at_hash", Box::new(rsa(json!({ "at_hash": half_hash("another") })))),
+        // A logout token's `sid` is a string: none would ever be about this login.
+        ("a sid that is no string", Box::new(rsa(json!({ "sid": 7 })))),
         ("expired", Box::new(rsa(json!({ "exp": now - 30 })))),
         ("no exp", Box::new(rsa(json!({ "exp": null })))),
         ("no iat", Box::new(rsa(json!({ "iat": null })))),
