@@ -17,7 +17,7 @@ use http::{HeaderValue, Response, StatusCode, Uri};
 use url::form_urlencoded;
 
 use super::body::Body;
-use crate::policy::reject::{Code, Reject};
+use crate::policy::reject::{Code, Quoted, Reject};
 use crate::policy::site::Site;
 use crate::policy::trace::{RequestId, X_REQUEST_ID};
 
@@ -44,8 +44,9 @@ pub(super) fn is_for_people(code: Code) -> bool {
 pub(super) fn page(reject: &Reject, site: &Site, request_id: &RequestId) -> Response<Body> {
     let facts = reject.code().facts();
     let said = if let Reject::LoginRefused { error, description } = reject {
-        let description = description.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-        format!("<p>It says {}</p>", escaped(&format!("{error}{description}")))
+        let words: Vec<_> = [Some(error), description.as_ref()].into_iter().flatten().map(Quoted::plain).collect();
+        // Whichever way they are written in, nothing around them turns round.
+        format!("<p>It says: <bdi>{}</bdi></p>", escaped(&words.join(": ")))
     } else {
         String::new()
     };

@@ -11,25 +11,31 @@ mod code;
 mod step;
 mod words;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 pub use self::code::{Challenge, Code, Facts};
 pub use self::step::Step;
 use super::claims::{NumericDate, Source};
 use super::kind::{Evidence, TokenKind};
 
-/// A text from outside, cut and escaped so that a log line or a terminal can hold it.
+/// A text from outside, cut, and displayed so that a log line or a terminal can hold it: in quotation marks, and escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quoted(String);
 
 impl Quoted {
     /// How many characters of the original are kept.
     pub const MAX_CHARS: usize = 128;
+
+    /// The text for people, without quotation marks: what would be escaped in a line of a log is not, and in the place of each
+    /// control character stands U+FFFD.
+    pub fn plain(&self) -> String {
+        self.0.replace(char::is_control, "\u{fffd}")
+    }
 }
 
 impl From<&str> for Quoted {
     fn from(text: &str) -> Self {
-        let mut quoted: String = text.chars().take(Self::MAX_CHARS).flat_map(char::escape_debug).collect();
+        let mut quoted: String = text.chars().take(Self::MAX_CHARS).collect();
         if text.chars().nth(Self::MAX_CHARS).is_some() {
             quoted.push('…');
         }
@@ -39,7 +45,9 @@ impl From<&str> for Quoted {
 
 impl fmt::Display for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0)
+        f.write_char('"')?;
+        self.0.chars().flat_map(char::escape_debug).try_for_each(|char| f.write_char(char))?;
+        f.write_char('"')
     }
 }
 

@@ -252,14 +252,16 @@ async fn the_issuers_own_words_are_shown_and_do_nothing() {
     let mut browser = world.browser();
     let begun = world.begun(&mut browser, "/").await;
     let target = format!(
-        "/auth/callback?error=access_denied&error_description=%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27%26&state={}",
+        "/auth/callback?error=access_denied&error_description=%3Cscript%3Ealert(1)%3C%2Fscript%3E%22%27%26%01%C3%BC%5C\
+         &state={}",
         begun.state
     );
     let answer = browser.get(&target, super::NAVIGATES).await;
     assert_eq!((answer.status, answer.header("content-type")), (403, Some("text/html; charset=utf-8")));
     let page = answer.text();
-    assert!(page.contains("access_denied") && page.contains("login_refused"), "{page}");
-    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && !page.contains("<script"), "{page}");
+    let said = "access_denied: &lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;\u{fffd}\u{fc}\\";
+    assert!(page.contains(&format!("<p>It says: <bdi>{said}</bdi></p>")) && !page.contains("<script"), "{page}");
+    assert!(page.contains("login_refused"), "{page}");
     assert!(page.contains("href=\"https://app.example.com/auth/login\""));
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
