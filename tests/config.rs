@@ -314,6 +314,31 @@ fn what_the_file_says_is_in_the_model() {
     assert!(matches!(&b.access, Access::Public));
 }
 
+/// Whoever writes `lifetime` alone does not have to write `idle_timeout`, too.
+#[test]
+fn no_session_is_idle_for_longer_than_it_lasts() {
+    let directory = directory();
+    let path = directory.path().join("bearward.toml");
+    for (lines, hours) in [
+        ("", 12),
+        ("lifetime = \"8h\"", 8),
+        ("lifetime = \"30d\"", 12),
+        ("lifetime = \"8h\"\nidle_timeout = \"1h\"", 1),
+        ("lifetime = \"8h\"\nidle_timeout = \"8h\"", 8),
+    ] {
+        let text = format!(
+            "[issuers.main]\nissuer = \"https://login.example.com/\"\n\
+             [sessions.web]\nissuer = \"main\"\norigin = \"https://app.example.com\"\nclient_id = \"web\"\n\
+             auth_method = \"none\"\nscopes = [\"openid\"]\n{lines}\n\
+             [[routes]]\npath = \"/*\"\nupstream = \"http://127.0.0.1:1\"\nsession = \"web\"\n\
+             policy = {{ audience = [\"api\"] }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        let loaded = Config::load(&path).unwrap_or_else(|report| panic!("{lines}: {}", report.render(false)));
+        assert_eq!(loaded.config.sessions[0].idle_timeout, Duration::from_secs(hours * 3600), "{lines}");
+    }
+}
+
 #[test]
 fn a_report_for_machines_says_the_same() {
     let text = "# ü\r\n[server]\r\nlisten = [\"ü\", \"0.0.0.0:1\", \"0.0.0.0:1\"]\r\n[[routes]]\r\n\

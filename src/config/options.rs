@@ -399,7 +399,7 @@ options! {
         cookie: Cookie = Inline;
         /// before the access token expires; at most half its life
         refresh_before: Duration = Default(r#""60s""#);
-        /// without a request
+        /// without a request; where it is not written, no longer than `lifetime`
         idle_timeout: Duration = Default(r#""12h""#);
         /// from login, whatever is requested
         lifetime: Duration = Default(r#""7d""#);

@@ -1,6 +1,7 @@
 //! `[sessions.NAME]`, and the `session` of a route: browser logins, held by us.
 
 use std::path::Path;
+use std::time::Duration;
 
 use url::Url;
 
@@ -100,7 +101,7 @@ fn session(
         claims: claims?,
         keys,
         refresh_before: raw.refresh_before.value?,
-        idle_timeout: raw.idle_timeout.value?,
+        idle_timeout: idle_timeout(raw)?,
         lifetime: raw.lifetime.value?,
     };
     Some((session, site))
@@ -193,7 +194,7 @@ fn lifetimes(raw: &options::Session, faults: &mut Faults) {
     positive(&raw.timeout, "timeout", "no answer could come in time; the default is \"5s\"", faults);
     positive(&raw.idle_timeout, "idle_timeout", "no session would live; the default is \"12h\"", faults);
     positive(&raw.lifetime, "lifetime", "no session would live; the default is \"7d\"", faults);
-    if let (Some(idle), Some(lifetime)) = (raw.idle_timeout.value, raw.lifetime.value)
+    if let (Some(idle), Some(lifetime)) = (idle_timeout(raw), raw.lifetime.value)
         && idle > lifetime
     {
         let help = "lower `idle_timeout`, or raise `lifetime`: no session lasts longer than that";
@@ -201,6 +202,12 @@ fn lifetimes(raw: &options::Session, faults: &mut Faults) {
             .fault(&raw.idle_timeout.span, "`idle_timeout` is more than `lifetime`", help)
             .also(&raw.lifetime.span, "lifetime");
     }
+}
+
+/// Where it is not written, no session ends sooner for that than by its age.
+fn idle_timeout(raw: &options::Session) -> Option<Duration> {
+    let usual = raw.idle_timeout.value?;
+    Some(if raw.idle_timeout.written { usual } else { usual.min(raw.lifetime.value?) })
 }
 
 /// AM takes the secret of a client in the body alone, unless it is told otherwise.
