@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use url::Url;
 
 use crate::config::Config;
 use crate::gateway::{self, introspection_source};
@@ -11,10 +12,13 @@ use crate::policy::introspection::Answer;
 use crate::policy::issuer::IssuerId;
 use crate::policy::reject::Reject;
 use crate::remote::clock::Clock;
+use crate::remote::discovery::Fault;
 use crate::remote::http::Client;
 use crate::remote::introspect::{Introspector, Judge};
 use crate::remote::jwks::source::KeySource;
 use crate::remote::jwks::{Fetching, KeySets};
+use crate::remote::provider::Provider;
+use crate::remote::token_endpoint::TokenEndpoint;
 
 /// How issuers are asked from the runtime that this is called on.
 ///
@@ -37,6 +41,16 @@ pub(super) fn key_sets(config: &Config, id: IssuerId, fetching: &Fetching) -> Ke
     // Sources stand by issuer.
     let others = std::iter::repeat_with(|| None).take(id.0);
     KeySets::start(others.chain([key_source(config, id)]).collect(), fetching, None)
+}
+
+/// Where an issuer of sessions has browsers log in, and where it grants tokens; none where no session is of it.
+pub(super) async fn login(config: &Config, id: IssuerId, fetching: &Fetching) -> Option<Result<[Url; 2], Fault>> {
+    let own = config.sessions.iter().find(|session| session.issuer == id)?;
+    let (login, tokens) = gateway::login_sources(config, own)?;
+    let Fetching { client, clock, .. } = fetching;
+    let (provider, endpoint) = (Provider::new(login, client, clock), TokenEndpoint::new(tokens, client, clock));
+    let (known, tokens) = tokio::join!(provider.known(), endpoint.address());
+    Some(known.and_then(|known| Ok([known.authorization.clone(), tokens?])))
 }
 
 /// What the issuer answers about a token; none where it is not asked about any.

@@ -63,7 +63,7 @@ pub use self::login::{Page, session_cookie};
 pub use self::page::{is_cured_by_login, login_address};
 pub use self::random::random;
 pub use self::refresh::Renewals;
-pub use self::relying_party::by_grant;
+pub use self::relying_party::{by_grant, login_sources};
 pub use self::sessions::{Live, Plan, Sessions};
 pub use self::shared::{PROVEN_BYTES, Shared, SharedFault};
 pub use self::stored::{Stored, Unopened, stored};

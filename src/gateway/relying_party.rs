@@ -10,7 +10,7 @@ use url::Url;
 use super::in_force::plain_http;
 use super::sessions::{Live, Plan, Sessions};
 use super::shared::Shared;
-use crate::config::{self, Config, Endpoint, Issuer as IssuerConfig};
+use crate::config::{self, Config, Endpoint};
 use crate::policy::Rules;
 use crate::policy::issuer::{Issuer, IssuerId};
 use crate::policy::jwt;
@@ -39,31 +39,21 @@ pub(super) struct RelyingParty {
 impl RelyingParty {
     /// What the session and the site of the same place need.
     pub(super) fn new(config: &Config, own: &config::Session, site: &Site, shared: &Shared) -> Option<Self> {
-        let (issuer, rules) = (config.issuers.get(own.issuer.0)?, config.rules.issuers.get(own.issuer.0)?);
-        let name = rules.spellings.first()?.clone();
+        let rules = config.rules.issuers.get(own.issuer.0)?;
+        let (login, tokens) = login_sources(config, own)?;
         let fetching = shared.fetching();
-        let source = token_endpoint::Source {
-            issuer: name.clone(),
-            token: endpoint(own, issuer.endpoints.token.as_ref())?,
-            // Where discovery is not asked and the operator names none, there is none.
-            revocation: endpoint(own, issuer.endpoints.revocation.as_ref()),
-            client: own.client.clone(),
-            timeout: own.timeout,
-            authorities: issuer.authorities.clone(),
-            plain_http: plain_http(issuer),
-        };
         let plan = Plan {
             name: own.name.clone(),
             sealer: sealer(site, ring(own).unwrap_or_else(|| KeyRing::new(*shared.own_key(), []))),
             terms: terms(own),
-            endpoint: TokenEndpoint::new(source, &fetching.client, &fetching.clock),
+            endpoint: TokenEndpoint::new(tokens, &fetching.client, &fetching.clock),
             store: shared.store(&config.store),
         };
         let sessions = Sessions::new(plan, &fetching.clock, &fetching.handle, shared.telemetry(), shared.renewals());
         Some(Self {
             own: own.clone(),
             sessions: Arc::new(sessions),
-            provider: Arc::new(Provider::new(provider(own, issuer, name), &fetching.client, &fetching.clock)),
+            provider: Arc::new(Provider::new(login, &fetching.client, &fetching.clock)),
             signer: Issuer {
                 algorithms: own.id_token_algorithms.clone(),
                 hmac_secret: own.id_token_secret.clone(),
@@ -133,15 +123,29 @@ fn endpoint(own: &config::Session, written: Option<&Url>) -> Option<Endpoint> {
     written.cloned().map(Endpoint::At).or_else(|| own.discovery.clone().map(Endpoint::Discovered))
 }
 
-fn provider(own: &config::Session, issuer: &IssuerConfig, name: String) -> provider::Source {
-    provider::Source {
-        issuer: name,
+/// How the issuer of a session is asked for where browsers log in, and for tokens.
+pub fn login_sources(config: &Config, own: &config::Session) -> Option<(provider::Source, token_endpoint::Source)> {
+    let issuer = config.issuers.get(own.issuer.0)?;
+    let name = config.rules.issuers.get(own.issuer.0)?.spellings.first()?;
+    let login = provider::Source {
+        issuer: name.clone(),
         endpoints: issuer.endpoints.clone(),
         discovery: own.discovery.clone(),
         timeout: own.timeout,
         authorities: issuer.authorities.clone(),
         plain_http: plain_http(issuer),
-    }
+    };
+    let tokens = token_endpoint::Source {
+        issuer: name.clone(),
+        token: endpoint(own, issuer.endpoints.token.as_ref())?,
+        // Where discovery is not asked and the operator names none, there is none.
+        revocation: endpoint(own, issuer.endpoints.revocation.as_ref()),
+        client: own.client.clone(),
+        timeout: own.timeout,
+        authorities: issuer.authorities.clone(),
+        plain_http: plain_http(issuer),
+    };
+    Some((login, tokens))
 }
 
 /// The configured keys, where there are any.

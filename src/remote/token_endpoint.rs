@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use url::Url;
 
 use super::breaker::Breaker;
 use super::client_auth::form;
@@ -141,6 +142,16 @@ impl TokenEndpoint {
     /// What it was made of.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Where tokens are granted; ends within the source's `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// It was never learned, and cannot be now.
+    pub async fn address(&self) -> Result<Url, Fault> {
+        let deadline = self.clock.now().after(self.source.timeout);
+        self.token.find(&self.http, self.source.plain_http, &self.clock, deadline).await
     }
 
     /// Shows a grant for tokens, as a part of the trace that `traceparent` names. Ends within the source's `timeout`.

@@ -172,6 +172,58 @@ async fn the_introspection_endpoint_is_asked_too() {
     assert_eq!(check(&lines, &[]).await.code, 1);
 }
 
+/// Where browsers log in at the issuer, it must have what a login needs.
+#[tokio::test]
+async fn an_issuer_that_logs_browsers_in_has_the_endpoints_for_that() {
+    let issuer = Issuer::start(&[Key::p256("a")]).await;
+    let (url, name) = (issuer.url(), named(&issuer));
+    let session = "[sessions.web]\nissuer = \"main\"\norigin = \"https://app.example.com\"\nclient_id = \"web\"\n\
+                   auth_method = \"none\"\nscopes = [\"openid\"]\ntimeout = \"60s\"\n";
+    let discovered = format!("{name}\n{session}");
+    let written = format!("{name}\nendpoints = {{ authorization = \"{url}/here\" }}\n{session}");
+    let with = |changes: Value| merged(issuer.metadata(), &changes);
+    let authorization = json!({ "authorization_endpoint": format!("{url}/authorize") });
+    for (lines, document, fault, told) in [
+        (
+            &discovered,
+            with(authorization.clone()),
+            false,
+            format!("browsers are sent to {url}/authorize, tokens come from {url}/token"),
+        ),
+        (&written, with(json!({})), false, format!("browsers are sent to {url}/here, tokens come from {url}/token")),
+        (
+            &discovered,
+            with(json!({})),
+            true,
+            "the discovery document has no string `authorization_endpoint`".to_owned(),
+        ),
+        (
+            &discovered,
+            merged(with(authorization), &json!({ "token_endpoint": null })),
+            true,
+            "the discovery document has no string `token_endpoint`".to_owned(),
+        ),
+        (
+            &discovered,
+            with(json!({ "authorization_endpoint": "https://login.example.com/authorize" })),
+            true,
+            "the `authorization_endpoint` of the discovery document has another scheme than the issuer".to_owned(),
+        ),
+        // Nobody logs in there.
+        (&name, with(json!({ "token_endpoint": null })), false, String::new()),
+    ] {
+        issuer.answer(Document::Discovery, Answer::json(&document));
+        let done = check(lines, &[]).await;
+        assert_eq!(done.code, i32::from(fault), "{done:?}");
+        let mut rest = asked(&done).lines().skip_while(|line| !line.contains("  login  "));
+        let verdict = if fault { "FAIL" } else { "ok  " };
+        let line = (!told.is_empty()).then(|| format!("  {verdict}  login      {told}"));
+        assert_eq!(rest.next(), line.as_deref(), "{}", done.out);
+        let cured = rest.next().is_some_and(|line| line.trim_start().starts_with("cure: "));
+        assert_eq!(cured, fault, "{}", done.out);
+    }
+}
+
 /// Of a wrong file nobody is asked, and its code stays 2.
 #[tokio::test]
 async fn nobody_is_asked_about_a_wrong_file() {

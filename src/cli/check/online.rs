@@ -3,7 +3,8 @@
 //! The keys are fetched by the very code that `run` fetches them with, so what it refuses is refused here: an issuer
 //! that cannot be reached, a document of another issuer, a set without a usable key. Beyond that it is seen whether the
 //! keys are for the configured algorithms, whether the clocks agree, and, where the issuer is asked about opaque tokens,
-//! whether it answers us: about a token that we made up, which must not be active.
+//! whether it answers us: about a token that we made up, which must not be active. Where it logs browsers in it is seen
+//! whether it has the endpoints for that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use serde::Serialize;
+use url::Url;
 
 use crate::cli::asking;
 use crate::config::Config;
@@ -20,6 +22,7 @@ use crate::policy::jwk::JwkSet;
 use crate::policy::jwt::Algorithm;
 use crate::policy::reject::Reject;
 use crate::remote::clock::Clock;
+use crate::remote::discovery::Fault;
 use crate::remote::http::Client;
 use crate::remote::jwks::source::{KeySource, Origin};
 use crate::remote::jwks::{Fetching, PATIENCE};
@@ -83,8 +86,19 @@ async fn findings(config: &Config, id: IssuerId, issuer: &Issuer, fetching: &Fet
         Some(source) => keys(&source, issuer, &fetching.client, &fetching.clock).await,
         None => vec![Finding::good("keys", "none are fetched: it signs with its secret")],
     };
+    findings.extend(asking::login(config, id, fetching).await.map(login));
     findings.extend(asking::introspect(config, id, MADE_UP, fetching).await.map(introspection));
     findings
+}
+
+fn login(learned: Result<[Url; 2], Fault>) -> Finding {
+    const ABOUT: &str = "login";
+    match learned {
+        Ok([authorization, tokens]) => {
+            Finding::good(ABOUT, format!("browsers are sent to {authorization}, tokens come from {tokens}"))
+        }
+        Err(fault) => Finding::bad(ABOUT, fault.to_string(), fault.help()),
+    }
 }
 
 /// No issuer made this token.
