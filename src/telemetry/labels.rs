@@ -316,7 +316,8 @@ closed! {
         LoggedOut = "logged_out",
         /// Its browser logged in anew.
         Replaced = "replaced",
-        /// It was found to be over by its age, or by its token where that cannot be renewed.
+        /// It was found to be over by its token, which nothing renews, or by a configuration that lets it last less than it is
+        /// stored. Of its age alone the store drops it, and it is not counted.
         Expired = "expired",
         /// The issuer does not renew it.
         Refused = "refused",

@@ -273,7 +273,7 @@ async fn an_opaque_token_ends_when_it_was_said_to() {
     assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.status, 200);
     world.around.hands.advance(Duration::from_secs(1));
     assert_eq!(browser.peek("GET", "/orders", SCRIPT).await.code(), "session_expired");
-    assert_eq!(world.around.upstream.count(), 1);
+    assert_eq!((world.around.upstream.count(), world.events("expired")), (1, 1.0));
 }
 
 /// An opaque token is shown to its own issuer, where that is asked about tokens, and to nobody else.
@@ -391,4 +391,11 @@ async fn a_session_ends_without_use_and_in_any_case() {
     }
     world.around.hands.advance(Duration::from_secs(40));
     assert_eq!(opens(browser).await, "session_expired");
+    assert_eq!(world.events("expired"), 0.0, "the store had dropped it");
+
+    let browser = world.logged_in().await;
+    world.reconfigure("lifetime = \"10m\"");
+    world.around.hands.advance(Duration::from_secs(600));
+    assert_eq!(opens(browser).await, "session_expired");
+    assert_eq!(world.events("expired"), 1.0, "it is stored for longer than it lasts now");
 }
