@@ -4,7 +4,6 @@
 //! `tests/run --long` asks for.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use crate::{application, cases, objects};
 async fn a_real_api_server_takes_every_object() {
     let (helm, kustomize) = (Tool::find("helm").unwrap(), Tool::find("kustomize").unwrap());
     let mut texts = cases(&helm);
+    let ours = texts.len();
     texts.push(("sidecar chart".to_owned(), application(&helm)));
     texts.push(("component".to_owned(), kustomize.output(&["build", "deploy/kustomize/example"])));
     texts.push(("plain".to_owned(), fs::read_to_string(root("deploy/sidecar.yaml")).unwrap()));
@@ -33,10 +33,21 @@ async fn a_real_api_server_takes_every_object() {
         for object in objects(text) {
             let (taken, said) = cluster.apply(&object, &namespace).await;
             assert!(taken.is_success(), "{case}: {} {said}", object["kind"]);
+            // Beside an application there is a container that is not ours.
+            if let Some(pod) = pod_of(&object).filter(|_| number < ours) {
+                let (taken, said) = cluster.apply(&pod, &namespace).await;
+                assert!(taken.is_success(), "{case}: {said}");
+            }
         }
     }
-    // It looks closely: a field that it does not know is refused.
     let (_, text) = &texts[0];
+    let lax = text.replace("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true");
+    let lax = objects(&lax).iter().find_map(pod_of).unwrap();
+    cluster.make_namespace("lax").await;
+    let (taken, said) = cluster.apply(&lax, "lax").await;
+    assert!(taken == StatusCode::FORBIDDEN && said.contains("violates PodSecurity"), "{taken} {said}");
+
+    // It looks closely: a field that it does not know is refused.
     let misspelt = text.replace("runAsNonRoot:", "runAsNonroot:");
     for object in objects(&misspelt).iter().filter(|object| object["kind"] == "Deployment") {
         let (taken, said) = cluster.apply(object, "default").await;
@@ -44,19 +55,26 @@ async fn a_real_api_server_takes_every_object() {
     }
 }
 
+/// A pod of a Deployment, as its controller would make one.
+fn pod_of(object: &Value) -> Option<Value> {
+    let template = object.pointer("/spec/template").filter(|_| object["kind"] == "Deployment")?;
+    let metadata = json!({ "name": "of-the-deployment", "labels": template["metadata"]["labels"] });
+    Some(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"] }))
+}
+
 const TOKEN: &str = "of-this-test-alone";
 
 /// etcd and an API server, without anything that would act on what it holds.
-struct Cluster {
+pub(crate) struct Cluster {
     processes: Vec<Child>,
-    address: SocketAddr,
-    _ports: [Port; 3],
+    /// Theirs; the API server's is the last.
+    ports: [Port; 3],
     client: Client,
     directory: TempDir,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = TempDir::new().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let ports = [(); 3].map(|()| Port::reserve());
@@ -95,7 +113,7 @@ impl Cluster {
         let processes = vec![run("etcd", &etcd), run("kube-apiserver", &server)];
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build().unwrap();
-        let cluster = Self { processes, address, _ports: ports, client, directory };
+        let cluster = Self { processes, ports, client, directory };
         let give_up = Instant::now() + Duration::from_secs(120);
         while !cluster.is_ready().await {
             let log = fs::read_to_string(cluster.directory.path().join("kube-apiserver.log")).unwrap();
@@ -115,11 +133,12 @@ impl Cluster {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.address)
+        let [.., port] = &self.ports;
+        format!("https://{}{path}", port.address())
     }
 
     /// Defines the CRDs, and waits until objects of them are taken.
-    async fn define_crds(&self) {
+    pub(crate) async fn define_crds(&self) {
         for file in fs::read_dir(root("target/kubernetes/crds")).unwrap() {
             let crd: Value = serde_norway::from_str(&fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
             let (taken, said) = self.apply(&crd, "").await;
@@ -136,10 +155,36 @@ impl Cluster {
         }
     }
 
-    async fn make_namespace(&self, name: &str) {
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+    /// A namespace that takes only pods which are shut in as Kubernetes' standard `restricted` asks.
+    pub(crate) async fn make_namespace(&self, name: &str) {
+        let metadata = json!({ "name": name, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } });
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
         let (taken, said) = self.apply(&namespace, "").await;
         assert!(taken.is_success(), "{said}");
+    }
+
+    /// What `helm --kubeconfig` reads to be the admin.
+    pub(crate) fn kubeconfig(&self) -> String {
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "admin" } }],
+            "clusters": [{ "name": "test", "cluster": { "server": self.url(""), "insecure-skip-tls-verify": true } }],
+            "users": [{ "name": "admin", "user": { "token": TOKEN } }],
+        });
+        let path = self.directory.path().join("kubeconfig");
+        fs::write(&path, config.to_string()).unwrap();
+        path.display().to_string()
+    }
+
+    /// What there is of a kind in a namespace: "KIND/NAME" for each. `api` is such as "apis/apps/v1".
+    pub(crate) async fn names(&self, api: &str, kind: &str, namespace: &str) -> Vec<String> {
+        let path = format!("/{api}/namespaces/{namespace}/{kind}");
+        let answer = self.client.get(self.url(&path)).bearer_auth(TOKEN).send().await.unwrap();
+        let list: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let items = list["items"].as_array().unwrap().iter();
+        items.map(|item| format!("{kind}/{}", item["metadata"]["name"].as_str().unwrap())).collect()
     }
 
     /// Server-side apply, with strict validation: the status, and what is said. What is in no namespace has none.

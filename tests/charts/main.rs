@@ -21,6 +21,7 @@ mod labels;
 #[path = "../gateway/harness/port.rs"]
 mod port;
 mod refused;
+mod releases;
 mod rules;
 mod sidecars;
 mod tools;
