@@ -9,12 +9,15 @@ WORKDIR /build
 COPY . .
 ARG COMMIT=""
 ENV BEARWARD_COMMIT=$COMMIT
+# Locked until the binary is copied: another build at the same time would put its own there.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/build/target \
+    --mount=type=cache,target=/build/target,sharing=locked \
     cargo build --release --locked --bin bearward && cp target/release/bearward /bearward
 
 FROM gcr.io/distroless/cc-debian12:nonroot
+ARG COMMIT=""
 LABEL org.opencontainers.image.title="bearward" \
+      org.opencontainers.image.revision="$COMMIT" \
       org.opencontainers.image.description="A gateway that lets a request through only with a proven access token" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY LICENSE /usr/share/doc/bearward/LICENSE
