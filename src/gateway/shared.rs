@@ -128,6 +128,14 @@ impl Shared {
         }
     }
 
+    /// Closes the store in use, for the end of the process: see [`Store::close`].
+    pub fn close_store(&self) {
+        let kept = self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((_, store)) = kept {
+            store.close();
+        }
+    }
+
     /// What seals sessions where no key is configured.
     pub(super) fn own_key(&self) -> &[u8; KeyRing::KEY] {
         &self.own_key

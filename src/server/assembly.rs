@@ -207,11 +207,12 @@ impl Served {
         gently && renewed.is_ok()
     }
 
-    /// Stops at once, and waits for the workers' threads and for the lines and spans of what they served: not for use in a
-    /// task.
+    /// Stops at once, and waits for the workers' threads, for the store they used, and for the lines and spans of what they
+    /// served: not for use in a task.
     pub fn stop(self) {
         self.running.stop();
         let shared = self.gateways.shared();
+        shared.close_store();
         shared.telemetry().flush();
         if let Some(spans) = shared.spans() {
             spans.flush(LAST_SPANS);

@@ -5,13 +5,15 @@
 //! 3. The disk is waited for on threads of its own, never by a worker, and by a request for [`PATIENCE`] at most. What it was to
 //!    write by then may still be written.
 //! 4. Ends are in the time of day, since they outlast the process. What is over is swept out as others are written.
+//! 5. A gateway that ends closes the file, which then needs no mending: commands that only look can read it.
 
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -50,7 +52,16 @@ pub struct FileStore {
 
 struct OneFile {
     path: PathBuf,
-    open: Mutex<Option<Arc<Opened>>>,
+    /// Whoever uses the file holds this for reading, so that it is closed when nobody does.
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Unopened,
+    Open(Opened),
+    Closed,
 }
 
 struct Opened {
@@ -64,7 +75,7 @@ type Moment = u64;
 impl FileStore {
     /// The store in that file, which is made where it is not there. It is opened when it is first asked.
     pub fn new(path: &Path, clock: &Clock, control: &Handle) -> Self {
-        let file = OneFile { path: path.to_owned(), open: Mutex::default() };
+        let file = OneFile { path: path.to_owned(), state: RwLock::default() };
         Self { file: Arc::new(file), clock: clock.clone(), control: control.clone() }
     }
 
@@ -74,10 +85,7 @@ impl FileStore {
         what: impl FnOnce(&Opened, SystemTime) -> Result<T, redb::Error> + Send + 'static,
     ) -> Asked<'_, T> {
         let (file, now) = (Arc::clone(&self.file), self.clock.wall());
-        let done = self.control.spawn_blocking(move || {
-            let opened = file.opened()?;
-            what(&opened, now).map_err(|error| file.fault(&error))
-        });
+        let done = self.control.spawn_blocking(move || file.with(|opened| what(opened, now)));
         let fault = |why: &str| Err(StoreFault { why: why.to_owned() });
         let limit = self.clock.now().after(PATIENCE);
         async move {
@@ -91,15 +99,32 @@ impl FileStore {
 }
 
 impl OneFile {
-    fn opened(&self) -> Result<Arc<Opened>, StoreFault> {
-        // What it guards is whole after every step.
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(opened) = &*open {
-            return Ok(Arc::clone(opened));
+    /// Does something with the file, which whoever comes first opens.
+    fn with<T>(&self, what: impl FnOnce(&Opened) -> Result<T, redb::Error>) -> Result<T, StoreFault> {
+        if matches!(*self.reading(), State::Unopened) {
+            let mut state = self.writing();
+            if matches!(*state, State::Unopened) {
+                *state = State::Open(self.open().map_err(|error| self.fault(&error))?);
+            }
         }
-        let opened = Arc::new(self.open().map_err(|error| self.fault(&error))?);
-        *open = Some(Arc::clone(&opened));
-        Ok(opened)
+        match &*self.reading() {
+            State::Open(opened) => what(opened).map_err(|error| self.fault(&error)),
+            State::Closed | State::Unopened => Err(StoreFault { why: "the gateway ends".to_owned() }),
+        }
+    }
+
+    /// Closes the file as soon as nobody uses it any more.
+    fn close(&self) {
+        *self.writing() = State::Closed;
+    }
+
+    fn reading(&self) -> RwLockReadGuard<'_, State> {
+        // What it guards is whole after every step.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For us alone: sealed or not, it is nobody else's.
@@ -245,6 +270,18 @@ impl Store for FileStore {
     fn members(&self, list: Name) -> Asked<'_, Vec<Name>> {
         self.with(move |file, now| file.members(&key(&list), moment(now)))
     }
+
+    fn close(&self) {
+        let file = Arc::clone(&self.file);
+        let (done, closed) = sync_channel(1);
+        drop(self.control.spawn_blocking(move || {
+            file.close();
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        }));
+        // A disk that hangs is not waited for without end: the process must end all the same.
+        let _ = closed.recv_timeout(PATIENCE);
+    }
 }
 
 fn key(name: &Name) -> [u8; NAME] {
@@ -275,6 +312,8 @@ impl fmt::Debug for FileStore {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
 
     const SESSION: Name = Name { kind: Kind::Session, hash: [1; 32] };
@@ -286,11 +325,46 @@ mod tests {
         let store = FileStore::new(&directory.path().join("state.db"), &clock, &Handle::current());
         assert_eq!(store.read(SESSION).await, Ok(None));
         // Of two who write the second waits for the first.
-        let opened = store.file.opened().unwrap();
-        let writing = opened.database.begin_write().unwrap();
+        let (_writing, go_on) = writing(&store);
         let write = store.write(SESSION, Bytes::from_static(b"1"), Duration::from_secs(60), Given::Any);
         hands.advance(PATIENCE);
         assert!(write.await.is_err());
-        drop(writing);
+        drop(go_on);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_closed_once_nobody_uses_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let (clock, _hands) = Clock::manual(SystemTime::now());
+        let store = FileStore::new(&path, &clock, &Handle::current());
+        let (written, go_on) = writing(&store);
+        let closing = std::thread::spawn({
+            let file = Arc::clone(&store.file);
+            move || file.close()
+        });
+        assert!(matches!(look(&path, &SESSION, clock.wall()), Err(Unseen::Elsewhere { .. })), "it is in use");
+        drop(go_on);
+        assert_eq!(written.await, Ok(()));
+        closing.join().unwrap();
+        assert_eq!(look(&path, &SESSION, clock.wall()), Ok(None), "it needs no mending");
+        let late = store.read(SESSION).await;
+        assert_eq!(late, Err(StoreFault { why: "the gateway ends".to_owned() }), "it is not opened again");
+    }
+
+    /// A call that writes until it may go on.
+    fn writing(store: &FileStore) -> (Asked<'_, ()>, Sender<()>) {
+        let (begun, has_begun) = channel();
+        let (go_on, wait) = channel::<()>();
+        let asked = store.with(move |file, _| {
+            let writing = file.database.begin_write()?;
+            begun.send(()).unwrap();
+            // It is let go on by the other end's drop.
+            let _ = wait.recv();
+            writing.abort()?;
+            Ok(())
+        });
+        has_begun.recv().unwrap();
+        (asked, go_on)
     }
 }

@@ -43,6 +43,10 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The names in a list, those of entries that are gone among them.
     fn members(&self, list: Name) -> Asked<'_, Vec<Name>>;
+
+    /// Gives back what it holds, for the end of the process: what is asked after that is a fault. Blocks its thread, within
+    /// bounds, until what was asked before is done.
+    fn close(&self) {}
 }
 
 /// The store of that configuration. What it needs of the world it gets when it is first asked; it lives on the runtime of

@@ -1,6 +1,8 @@
 //! The gateway as a process of its own: what it was told of outlives it, however it ends; and it finds a Redis within TLS.
 
 use std::io::Cursor;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -9,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::stores::{asks, keyed};
-use super::{Begun, Browser, SCRIPT, World};
+use super::{Begun, Browser, COOKIE, SCRIPT, World};
 use crate::harness::binary::{Binary, Found};
 use crate::harness::certificates::Authority;
 use crate::harness::client::{Answer, Client};
@@ -23,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl World {
     /// The same gateway, as a process that finds this.
     fn process(&self, found: Found<'_>) -> Binary {
-        let listeners = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+        let listeners = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\ndrain = { delay = \"0s\" }\n\
+                         [admin]\nlisten = \"127.0.0.1:0\"\n";
         Binary::start_where(&format!("{listeners}{}", self.around.toml()), found)
     }
 
@@ -54,6 +57,30 @@ impl Browser {
     fn at(&self, gateway: &Binary) -> Self {
         Self { address: gateway.address, ..self.clone() }
     }
+}
+
+/// What stands in its file can be told after it, by a command that mends nothing.
+#[tokio::test]
+async fn a_gateway_that_ends_gently_leaves_a_file_that_needs_no_mending() {
+    let (directory, line) = keyed();
+    let file = directory.path().join("state.db");
+    let world = World::configured(&line, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
+    let gateway = world.process(Found::Plenty);
+    let browser = world.logs_in_at(&gateway, "ada").await.unwrap();
+    assert_eq!(asks(&browser.at(&gateway)).await, (200, String::new()));
+    let (config, cookies) = (directory.path().join("config.toml"), directory.path().join("cookies"));
+    std::fs::copy(gateway.file(), &config).unwrap();
+    std::fs::write(&cookies, format!("{COOKIE}={}", browser.cookies[COOKIE])).unwrap();
+    let (status, told) = gateway.terminate();
+    assert!(status.success(), "{told}");
+
+    let explained = Command::new(env!("CARGO_BIN_EXE_bearward"))
+        .args(["explain", "--url", "https://app.example.com/orders", "--config"])
+        .args([config.as_path(), Path::new("--cookie-file"), cookies.as_path()])
+        .output()
+        .unwrap();
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    assert!(explained.contains("session web of subject \"ada\""), "{explained}");
 }
 
 /// Killed while people log in: who was told of a session has it at the next process, and nobody's token is shown again.
