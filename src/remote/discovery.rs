@@ -113,9 +113,10 @@ impl Document {
         Ok(Self { object, scheme })
     }
 
-    /// Whether that member is true.
-    pub fn says(&self, member: &str) -> bool {
-        self.object.get(member) == Some(&Json::Bool(true))
+    /// Whether that member announces something that strangers must then be held to: it is there, and neither false nor null.
+    /// What is no boolean counts as true, since a document of the wrong types must not weaken a rule.
+    pub fn announces(&self, member: &str) -> bool {
+        !matches!(self.object.get(member), None | Some(Json::Null | Json::Bool(false)))
     }
 
     /// The address that stands in that member.

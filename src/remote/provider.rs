@@ -92,7 +92,7 @@ impl Provider {
         Ok(Known {
             authorization: authorization.unwrap_or_else(|| document.address("authorization_endpoint"))?,
             end_session: endpoints.end_session.clone().map_or_else(end_session, |url| Ok(Some(url)))?,
-            names_itself: document.says("authorization_response_iss_parameter_supported"),
+            names_itself: document.announces("authorization_response_iss_parameter_supported"),
         })
     }
 }

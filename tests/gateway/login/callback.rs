@@ -319,21 +319,24 @@ async fn codes_that_an_issuer_stumbles_over_hold_up_no_refresh() {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
+/// A discovery document that says this of whether the issuer names itself.
+fn announcing(world: &World, announced: &Value) -> Value {
+    let url = world.around.issuer.url();
+    json!({
+        "issuer": url,
+        "jwks_uri": format!("{url}/keys"),
+        "authorization_endpoint": format!("{url}/authorize"),
+        "token_endpoint": world.tokens.url(),
+        "authorization_response_iss_parameter_supported": announced,
+    })
+}
+
 #[tokio::test]
 async fn an_issuer_that_announces_its_name_must_say_it() {
     let tokens = Tokens::start().await;
     let mut world = World::with(tokens, "", "", "").await;
     let url = world.around.issuer.url();
-    let document = |announced: bool| {
-        json!({
-            "issuer": url,
-            "jwks_uri": format!("{url}/keys"),
-            "authorization_endpoint": format!("{url}/authorize"),
-            "token_endpoint": world.tokens.url(),
-            "authorization_response_iss_parameter_supported": announced,
-        })
-    };
-    world.around.issuer.answer(Document::Discovery, IssuerAnswer::json(&document(true)));
+    world.around.issuer.answer(Document::Discovery, IssuerAnswer::json(&announcing(&world, &json!(true))));
     let name =
         |name: &str| format!("&iss={}", url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
     let (right, slash, wrong) = (name(&url), name(&format!("{url}/")), name("https://evil.example"));
@@ -349,6 +352,26 @@ async fn an_issuer_that_announces_its_name_must_say_it() {
     // What was learned stands on while the issuer is down.
     world.around.issuer.down().await;
     assert_eq!(world.browser().get("/auth/login", &[]).await.status, 302);
+}
+
+/// What is no boolean weakens nothing.
+#[tokio::test]
+async fn an_issuer_that_announces_its_name_in_a_wrong_type_must_say_it_too() {
+    for (announced, expected) in [
+        (json!("true"), 400),
+        (json!(1), 400),
+        (json!(""), 400),
+        (json!([]), 400),
+        (json!(false), 302),
+        (Value::Null, 302),
+    ] {
+        let world = World::with(Tokens::start().await, "", "", "").await;
+        world.around.issuer.answer(Document::Discovery, IssuerAnswer::json(&announcing(&world, &announced)));
+        let mut browser = world.browser();
+        let begun = world.begun(&mut browser, "/").await;
+        let answer = world.comes_back(&mut browser, &begun, &world.granted("ada", &begun.nonce)).await;
+        assert_eq!(answer.status, expected, "{announced}: {}", answer.text());
+    }
 }
 
 /// Who comes while the issuer is asked again goes on with what was learned before; and who asks does not wait for ever.
