@@ -109,9 +109,9 @@ impl<'r> Proving<'r, '_> {
         claimed.session = Some(Arc::clone(live));
         // First, of whichever form it is: the order of the decision.
         self.gateway.in_force.rules().size(&live.session.access_token.text)?;
-        if let Some(caller) = party.by_grant(live, self.policies, self.gateway.in_force.rules()) {
+        if let Some(caller) = party.by_grant(live, self.policies, self.gateway.in_force.rules()).transpose() {
             claimed.issuer = Some(party.issuer());
-            return Ok(caller);
+            return caller;
         }
         // It may have been granted after the request came.
         let now = NumericDate::from(self.gateway.shared.clock().wall());

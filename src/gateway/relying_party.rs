@@ -81,31 +81,45 @@ impl RelyingParty {
     }
 
     /// See [`by_grant`].
-    pub(super) fn by_grant<'r>(&self, live: &Live, policies: &Policies, rules: &'r Rules) -> Option<Principal<'r>> {
+    ///
+    /// # Errors
+    ///
+    /// As said there.
+    pub(super) fn by_grant<'r>(
+        &self,
+        live: &Live,
+        policies: &Policies,
+        rules: &'r Rules,
+    ) -> Result<Option<Principal<'r>>, Reject> {
         by_grant(&self.own, &live.session, policies, rules)
     }
 }
 
 /// The caller, where a session's access token is opaque and its issuer is not asked about it: what is opaque is shown to
 /// nobody else. None where the token itself is to be judged.
+///
+/// # Errors
+///
+/// `token_kind_unknown` where no token of that issuer is meant for our APIs.
 pub fn by_grant<'r>(
     own: &config::Session,
     session: &Session,
     policies: &Policies,
     rules: &'r Rules,
-) -> Option<Principal<'r>> {
+) -> Result<Option<Principal<'r>>, Reject> {
     let Session { login, access_token, .. } = session;
     let asked = rules.introspecting(policies).is_some_and(|(id, _)| id == own.issuer);
     if asked || jwt::is_shaped(&access_token.text) {
-        return None;
+        return Ok(None);
     }
+    let Some(issuer) = rules.issuers.get(own.issuer.0) else { return Ok(None) };
     let grant = Grant {
         issuer: &login.issuer,
         client_id: &own.client.id,
         subject: &login.subject,
         scope: access_token.scope.as_deref().unwrap_or_default(),
     };
-    Some(Principal::granted(grant, (own.issuer, rules.issuers.get(own.issuer.0)?)))
+    Principal::granted(grant, (own.issuer, issuer)).map(Some)
 }
 
 /// How long sessions last.

@@ -4,7 +4,8 @@
 //!
 //! 1. `active` is the JSON boolean true (RFC 7662 section 2.2); anything else is `token_inactive`.
 //! 2. `iss`, where it is there, is byte for byte one of the issuer's.
-//! 3. No claim marks the token as of another kind, by the rules that hold for claims of a JWT. `token_use`, where it is
+//! 3. No claim marks the token as of another kind, by the rules that hold for claims of a JWT, and the dialect is one whose
+//!    tokens are meant for our APIs. `token_use`, where it is
 //!    there, is an access token's word. `token_type` is `Bearer`, `DPoP` or an access token's word; where it is missing the
 //!    token is taken only by `allow_untyped`. What the dialect asks of answers holds, and nothing is there that a
 //!    `discriminator` denies or forbids.
@@ -122,6 +123,9 @@ fn other_kind(claims: &Claims, issuer: &Issuer) -> Option<(TokenKind, Evidence)>
     };
     if let Some(found) = kind::claims_marked_otherwise(claims) {
         return Some(found);
+    }
+    if !issuer.recognition.is_for_us() {
+        return Some((TokenKind::Unknown, Evidence::Foreign));
     }
     if let Some(value) = claims.get("token_use").filter(|value| !names_access(value)) {
         return unknown("token_use", value);

@@ -68,6 +68,11 @@ impl Recognition {
         }
     }
 
+    /// Whether there is any access token of the issuer that is meant for our APIs.
+    pub fn is_for_us(&self) -> bool {
+        *self.access() != AccessIf::Never
+    }
+
     /// What shows that a token is an access token.
     pub fn access(&self) -> &AccessIf {
         match self {

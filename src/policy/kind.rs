@@ -83,6 +83,8 @@ pub enum Evidence {
     Unmarked,
     /// Its issuer's answer about it has what the discriminator denies or forbids.
     Denied,
+    /// No token of its issuer is meant for our APIs.
+    Foreign,
     /// Nothing shows what it is.
     Nothing,
 }
@@ -104,6 +106,7 @@ impl fmt::Display for Evidence {
             Self::Untyped => f.write_str("the issuer's answer about it has no `token_type`"),
             Self::Unmarked => f.write_str("the issuer's answer about it lacks the marks of its access tokens"),
             Self::Denied => f.write_str("the issuer's answer about it has what the discriminator denies or forbids"),
+            Self::Foreign => f.write_str("no token of that provider is meant for our APIs"),
             Self::Nothing => f.write_str("it has no mark of an access token"),
         }
     }

@@ -9,7 +9,7 @@ use super::introspection::Answer;
 use super::issuer::{Issuer, IssuerId};
 use super::json::Object;
 use super::jwt::SignedClaims;
-use super::kind::{self, TokenKind};
+use super::kind::{self, Evidence, TokenKind};
 use super::reject::Reject;
 
 /// A proven caller: made by [`Principal::prove`], [`Principal::vouched`] and
@@ -76,8 +76,17 @@ impl<'r> Principal<'r> {
 
     /// Takes what the issuer granted to a session, whose access token is opaque and about which nobody is asked: its scopes,
     /// and that it is ours. That it is in time was seen when the session was opened.
-    pub fn granted(grant: Grant<'_>, issuer: (IssuerId, &'r Issuer)) -> Self {
-        Self { proof: Proof::Granted(Arc::new(grant.claims())), issuer }
+    ///
+    /// # Errors
+    ///
+    /// `token_kind_unknown` where no token of that issuer is meant for our APIs.
+    pub fn granted(grant: Grant<'_>, issuer: (IssuerId, &'r Issuer)) -> Result<Self, Reject> {
+        let (claims, recognition) = (grant.claims(), &issuer.1.recognition);
+        if !recognition.is_for_us() {
+            let (kind, evidence) = (TokenKind::Unknown, Evidence::Foreign);
+            return Err(Reject::WrongKind { kind, evidence, dialect: recognition.name(), source: claims.source() });
+        }
+        Ok(Self { proof: Proof::Granted(Arc::new(claims)), issuer })
     }
 
     /// Who signed, or answered.

@@ -35,7 +35,7 @@ impl Explanation {
             return Ok(self);
         }
         match gateway::by_grant(own, &stored.session, policies, &config.rules) {
-            Some(caller) => {
+            Ok(Some(caller)) => {
                 self.size(&config.rules, &stored.session.access_token.text);
                 let how = "opaque: judged by what was granted with it".to_owned();
                 self.steps.passed(Step::Shape, how);
@@ -43,7 +43,11 @@ impl Explanation {
                 self.judged_by(route, policies, issuer, caller.claims(), Standing::Told);
                 Ok(self)
             }
-            None => {
+            Err(reject) => {
+                self.size(&config.rules, &stored.session.access_token.text);
+                Ok(self.ending(Step::Kind, reject))
+            }
+            Ok(None) => {
                 self.renewable = stored.session.may_be_hastened(stored.seen);
                 self.token(config, route, policies, &stored.session.access_token.text, online).await
             }

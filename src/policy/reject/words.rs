@@ -177,6 +177,9 @@ impl Reject {
                 "set `introspection.allow_untyped` if this issuer is known to answer `active` for access tokens alone; \
                  where it answers so for refresh tokens too, have it issue JWT access tokens"
             }
+            Self::WrongKind { evidence: Evidence::Foreign, .. } => {
+                "take the tokens of an issuer of your own, which may log people in with that provider"
+            }
             Self::WrongKind { kind, .. } => match kind {
                 TokenKind::Id => {
                     "let the client send the access_token of the token response, not the id_token; if this is the \

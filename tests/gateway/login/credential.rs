@@ -306,6 +306,16 @@ async fn an_opaque_token_is_asked_about_where_its_issuer_is() {
     assert_eq!(endpoint.asked().len(), count, "another's token is none of its business");
 }
 
+/// A provider whose tokens are for nobody's APIs but its own may log people in, and its opaque token opens none.
+#[tokio::test]
+async fn an_opaque_token_of_a_provider_that_issues_none_for_us_is_refused() {
+    let world = World::asking("dialect = \"google\"", "").await;
+    let browser = world.logged_in_with("opaque").await;
+    let answer = browser.peek("GET", "/orders", SCRIPT).await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "token_kind_unknown"));
+    assert_eq!(world.around.upstream.count(), 0);
+}
+
 /// Whoever is behind us neither logs a browser out nor gives it a session of his own choice.
 #[tokio::test]
 async fn an_upstream_sets_no_cookie_of_ours() {

@@ -1,9 +1,12 @@
 //! What an issuer answers about a token, and what comes of it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{TOKEN, World, code};
 use crate::harness::forms::Reply;
+use crate::harness::world::merged;
 
 #[tokio::test]
 async fn an_active_token_passes_and_its_claims_are_told_to_the_upstream() {
@@ -94,6 +97,26 @@ async fn what_a_dialect_asks_of_answers_holds() {
         let world = World::configured("dialect = \"okta\"", "").await;
         world.knows_but(&changes);
         world.comes_to(expected, case).await;
+    }
+}
+
+/// No token of that provider is meant for our APIs, whatever is answered about it.
+#[tokio::test]
+async fn a_dialect_that_takes_no_token_takes_no_answer() {
+    for lines in ["", "allow_untyped = true"] {
+        let world = World::configured("dialect = \"google\"", lines).await;
+        for (changes, expected) in [
+            (json!({}), "token_kind_unknown"),
+            (json!({ "token_type": "access_token", "token_use": "access_token" }), "token_kind_unknown"),
+            (json!({ "token_use": "refresh_token" }), "refresh_token_presented"),
+        ] {
+            world.endpoint.know("x", Reply::json(&merged(world.claims(), &changes)));
+            let answer = world.get("x").await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, expected), "{changes}");
+            // What was answered is remembered.
+            world.hands.advance(Duration::from_secs(31));
+        }
+        assert_eq!(world.upstream.count(), 0);
     }
 }
 
