@@ -36,6 +36,10 @@ pub struct Answer(Claims);
 /// The media type of a signed answer, without `application/` (RFC 9701 section 5).
 pub const SIGNED_TYPE: &str = "token-introspection+jwt";
 
+/// How long ago a signed answer may have been made, in seconds. One is made for each question, and some servers show it again
+/// for a moment; what is older may be a recorded one, of a token that has been revoked since.
+const OLDEST: u64 = 60;
+
 impl Answer {
     /// Reads the body of an answer.
     ///
@@ -46,12 +50,18 @@ impl Answer {
         Object::parse_strict(body).map(Self::of)
     }
 
-    /// Takes the answer out of a JWT that the issuer signed for `client_id` (RFC 9701 section 5).
+    /// Takes the answer out of a JWT that the issuer signed for `client_id` and that was received at the time `now`
+    /// (RFC 9701 section 5).
     ///
     /// # Errors
     ///
     /// Says why it is none.
-    pub fn signed(jwt: &SignedClaims, issuer: &Issuer, client_id: &str) -> Result<Self, &'static str> {
+    pub fn signed(
+        jwt: &SignedClaims,
+        issuer: &Issuer,
+        client_id: &str,
+        now: NumericDate,
+    ) -> Result<Self, &'static str> {
         let Contents { header, claims } = jwt.contents();
         if header.media_type().as_deref() != Some(SIGNED_TYPE) {
             return Err("is a JWT whose typ is not token-introspection+jwt");
@@ -61,6 +71,10 @@ impl Answer {
         }
         if !claims.audience().is_ok_and(|audience| audience.contains(client_id)) {
             return Err("is a JWT for another audience than our client id");
+        }
+        let made = claims.date("iat").ok().flatten().ok_or("is a JWT without the time `iat` at which it was signed")?;
+        if made > now.plus(issuer.leeway) || now >= made.plus(OLDEST + issuer.leeway) {
+            return Err("is a JWT that was not signed just now, by its `iat`");
         }
         let answer = claims.get("token_introspection").and_then(Json::as_object);
         answer.cloned().map(Self::of).ok_or("is a JWT without the object `token_introspection`")

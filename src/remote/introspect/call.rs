@@ -2,7 +2,7 @@
 //!
 //! 1. `token_type_hint=access_token` is always sent: some servers look refresh tokens up only when asked for them.
 //! 2. A reply of status 200 is an answer where it is one JSON object without repeated members, of at most [`BODY_LIMIT`]
-//!    bytes; or a JWT that the issuer signed for us (RFC 9701).
+//!    bytes; or a JWT that the issuer signed for us just now (RFC 9701).
 //! 3. A 400 is about the token (a JWT where only opaque tokens are kept, for one) and means "not active", unless it says that
 //!    we are not the client we should be.
 //! 4. Everything else is trouble of ours or the issuer's, and never an answer.
@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::Source;
 use crate::config::Client as OauthClient;
 use crate::policy::Rules;
+use crate::policy::claims::NumericDate;
 use crate::policy::introspection::Answer;
 use crate::policy::issuer::IssuerId;
 use crate::policy::json::{Json, Object};
@@ -149,7 +150,7 @@ impl Call {
             StatusCode::OK if is_signed(&reply.headers) => {
                 // For an unknown key the issuer's set is fetched anew.
                 let late = |_| Trouble::fetch(&FetchError::Timeout);
-                clock.until(deadline, self.signed(&reply.body)).await.map_err(late)?
+                clock.until(deadline, self.signed(&reply.body, clock.wall().into())).await.map_err(late)?
             }
             StatusCode::OK => Answer::parse(&reply.body).map_err(Trouble::malformed),
             StatusCode::BAD_REQUEST => about_token(&reply.body),
@@ -164,7 +165,7 @@ impl Call {
     }
 
     /// The answer in a signed reply (RFC 9701 section 5).
-    async fn signed(&self, body: &[u8]) -> Result<Answer, Trouble> {
+    async fn signed(&self, body: &[u8], received: NumericDate) -> Result<Answer, Trouble> {
         let Judge { issuer: id, rules, keys } = &self.judge;
         let issuer = rules.issuers.get(id.0).ok_or_else(Trouble::broken_off)?;
         let text = std::str::from_utf8(body).map_err(|_| Trouble::malformed("is no JWT"))?;
@@ -174,7 +175,7 @@ impl Call {
             keys.verify((*id, issuer), jwt).await
         };
         let jwt = checked.await.map_err(|reject| Trouble::malformed(&format!("is signed: {reject}")))?;
-        Answer::signed(&jwt, issuer, &self.client.id).map_err(Trouble::malformed)
+        Answer::signed(&jwt, issuer, &self.client.id, received).map_err(Trouble::malformed)
     }
 }
 

@@ -204,15 +204,40 @@ async fn a_signed_answer_is_taken_where_the_issuer_signed_it_for_us() {
     ] {
         let world = World::start().await;
         let claims = json!({ "iss": world.issuer.url(), "aud": "gateway", "iat": world.now, "token_introspection": world.claims() });
-        let header = crate::harness::world::merged(header.clone(), &json!({ "typ": typ }));
-        let jwt = world.key.sign(&header, &crate::harness::world::merged(claims, &changes));
+        let header = merged(header.clone(), &json!({ "typ": typ }));
+        let jwt = world.key.sign(&header, &merged(claims, &changes));
         world.endpoint.know(TOKEN, Reply::body("application/token-introspection+jwt", jwt));
         world.comes_to(expected, case).await;
     }
     let world = World::start().await;
-    let claims = json!({ "iss": world.issuer.url(), "aud": "gateway", "token_introspection": world.claims() });
+    let claims = json!({ "iss": world.issuer.url(), "aud": "gateway", "iat": world.now, "token_introspection": world.claims() });
     let mut jwt = world.key.sign(&header, &claims);
     jwt.replace_range(jwt.len() - 8.., "AAAAAAAA");
     world.endpoint.know(TOKEN, Reply::body("application/token-introspection+jwt", jwt));
     world.comes_to((503, "introspection_unavailable"), "forged").await;
+}
+
+/// A signed answer that was recorded counts no longer than a server may show it again; it says when it was made.
+#[tokio::test]
+async fn a_signed_answer_is_of_now() {
+    const LEEWAY: i64 = 30;
+    let unavailable = (503, "introspection_unavailable");
+    for (made, expected) in [
+        (Some(0), (200, "")),
+        (Some(LEEWAY), (200, "")),
+        (Some(LEEWAY + 1), unavailable),
+        (Some(3600), unavailable),
+        (Some(-59 - LEEWAY), (200, "")),
+        (Some(-60 - LEEWAY), unavailable),
+        (Some(-36_000), unavailable),
+        (None, unavailable),
+    ] {
+        let world = World::start().await;
+        let iat = made.map(|made| world.now.checked_add_signed(made).unwrap());
+        let claims = json!({ "iss": world.issuer.url(), "aud": "gateway", "token_introspection": world.claims() });
+        let header = json!({ "alg": "RS256", "kid": "key-1", "typ": "token-introspection+jwt" });
+        let jwt = world.key.sign(&header, &merged(claims, &json!({ "iat": iat })));
+        world.endpoint.know(TOKEN, Reply::body("application/token-introspection+jwt", jwt));
+        world.comes_to(expected, &format!("{made:?}")).await;
+    }
 }
