@@ -17,10 +17,22 @@ pub struct SigningKey {
     library: (LibraryAlgorithm, EncodingKey),
 }
 
+/// Why nothing can be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Nobody signs so here: ES512, and HMAC, which is no proof of who we are.
+    Algorithm,
+    /// The key is none, or none for the algorithm.
+    Key,
+}
+
 impl SigningKey {
-    /// Takes a PEM text (PKCS#8), the name that issuers know the key by, and what it signs with. None where it does not fit, or
-    /// where nothing is signed so here: ES512, and HMAC, which is no proof of who we are.
-    pub fn new(pem: Secret, kid: Option<String>, algorithm: Algorithm) -> Option<Self> {
+    /// Takes a PEM text (PKCS#8), the name that issuers know the key by, and what it signs with.
+    ///
+    /// # Errors
+    ///
+    /// See [`Unfit`].
+    pub fn new(pem: Secret, kid: Option<String>, algorithm: Algorithm) -> Result<Self, Unfit> {
         let text = pem.reveal();
         let rsa = |algorithm| (algorithm, EncodingKey::from_rsa_pem(text));
         let ec = |algorithm| (algorithm, EncodingKey::from_ec_pem(text));
@@ -34,11 +46,13 @@ impl SigningKey {
             Algorithm::ES256 => ec(LibraryAlgorithm::ES256),
             Algorithm::ES384 => ec(LibraryAlgorithm::ES384),
             Algorithm::EdDSA => (LibraryAlgorithm::EdDSA, EncodingKey::from_ed_pem(text)),
-            Algorithm::ES512 | Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => return None,
+            Algorithm::ES512 | Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+                return Err(Unfit::Algorithm);
+            }
         };
-        let key = Self { library: (library, key.ok()?), pem, kid, algorithm };
+        let key = Self { library: (library, key.map_err(|_| Unfit::Key)?), pem, kid, algorithm };
         // A key of another curve is seen only when it signs.
-        key.sign(&Map::new()).map(|_| key)
+        key.sign(&Map::new()).map(|_| key).ok_or(Unfit::Key)
     }
 
     /// A JWT of these claims, whose header names the key; none where the key does not sign.

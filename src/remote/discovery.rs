@@ -55,6 +55,8 @@ impl Fault {
     /// What to look at, for the operator.
     pub fn help(&self) -> &'static str {
         match self {
+            Self::Fetch(FetchError::Redirected(_)) => "give the final address as `discovery_url`",
+            Self::Fetch(FetchError::Status(_)) => "open the address from here; if it is wrong, give `discovery_url`",
             Self::Fetch(error) => error.help(),
             Self::Html => "this is often a login or error page; see that the address is the document's own",
             Self::Document(_) => {

@@ -103,9 +103,11 @@ impl FetchError {
                 "see that the name resolves, the port is open from here and the certificate is trusted: `tls.ca` names an \
                  authority of your own"
             }
-            Self::Timeout => "see why the issuer is slow, or give its keys as `jwks.file`",
-            Self::Redirected(_) => "give the final address as `discovery_url` or `jwks.uri`",
-            Self::Status(_) => "open the address from here; if it is wrong, give `discovery_url` or `jwks.uri`",
+            Self::Timeout => "see why the issuer, or the way to it, is slow",
+            Self::Redirected(_) => "give the final address in the issuer's configuration",
+            Self::Status(_) => {
+                "open the address from here; if it is wrong, give the right one in the issuer's configuration"
+            }
             Self::TooLarge(_) => "this is hardly the right document; see what is served at this address",
             Self::Interrupted(_) => "see what the issuer, or a proxy before it, does to this answer",
         }

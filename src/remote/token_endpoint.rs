@@ -237,7 +237,7 @@ impl TokenEndpoint {
         })?;
         let wanted = Wanted { accept: "application/json", limit: BODY_LIMIT };
         let reply = self.http.post(&url, plain, Form { traceparent, ..form }, &wanted, deadline).await;
-        reply.map_err(|error: FetchError| Failure::unavailable(error.to_string(), error.help()))
+        reply.map_err(|error| Failure::unavailable(error.to_string(), help(&error)))
     }
 
     fn breaker(&self, grant: &Grant<'_>) -> MutexGuard<'_, Breaker> {
@@ -247,6 +247,15 @@ impl TokenEndpoint {
         };
         // What it guards is whole after every step.
         breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What to look at where an endpoint gave no answer, for the operator.
+fn help(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::Redirected(_) => "give the endpoint's final address in `endpoints` of the issuer",
+        FetchError::Timeout => "see why the issuer is slow, or raise `timeout` of the session",
+        error => error.help(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::declare::Field;
 use crate::config::fault::Faults;
 use crate::config::model::{Authentication, Client, Secret, SigningKey};
 use crate::config::read::{AuthMethod, Hidden, Text};
+use crate::config::signing_key::Unfit;
 use crate::policy::jwt::Algorithm;
 
 /// The options that say who we are, wherever they stand.
@@ -70,10 +71,22 @@ fn private_key(raw: &Options<'_>, directory: &Path, faults: &mut Faults) -> Opti
     let algorithm = raw.alg.value?;
     let kid = raw.kid.value.as_ref().map(|text| text.0.clone());
     let key = SigningKey::new(Secret::new(key), kid, algorithm);
-    if key.is_none() {
-        let what = format!("this is no private key to sign {} with", algorithm.name());
-        let help = "name a PEM file (PKCS#8) with the key that fits `alg`: RS256 to PS512, ES256, ES384 or EdDSA";
-        faults.fault(&raw.private_key.span, what, help);
+    match key {
+        Ok(key) => Some(Authentication::PrivateKey(key)),
+        Err(Unfit::Algorithm) => {
+            let help = "write what the key is for: RS256 to PS512, ES256, ES384 or EdDSA";
+            faults.fault(
+                &raw.alg.span,
+                format!("`private_key_jwt` is not signed with {} here", algorithm.name()),
+                help,
+            );
+            None
+        }
+        Err(Unfit::Key) => {
+            let what = format!("this is no private key to sign {} with", algorithm.name());
+            let help = "name a PEM file (PKCS#8) with the key that fits `alg`: RS256 to PS512, ES256, ES384 or EdDSA";
+            faults.fault(&raw.private_key.span, what, help);
+            None
+        }
     }
-    key.map(Authentication::PrivateKey)
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::repeated;
+use super::repeated_as;
 use super::secret::secret;
 use crate::config::fault::Faults;
 use crate::config::model::Secret;
@@ -32,9 +32,7 @@ pub(super) fn cookie(
     let Text(name) = raw.name.value.as_ref()?;
     let rest = name.strip_prefix("__Host-").unwrap_or_default();
     if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
-        let what = format!(
-            "`{name}` does not begin with `__Host-`, or has other characters than letters, digits, `_` and `-`"
-        );
+        let what = format!("`{name}` is not `__Host-` and then a name of letters, digits, `_` and `-`");
         let help = "write \"__Host-session\": a browser takes a cookie of such a name from this host alone, within TLS";
         faults.fault(&raw.name.span, what, help);
     }
@@ -54,7 +52,7 @@ fn keys(raw: &options::Cookie, directory: &Path, faults: &mut Faults) -> Option<
     let read: Vec<_> = listed.iter().map(|at| key(at, directory, faults)).collect();
     let keys = read.into_iter().collect::<Option<Vec<_>>>()?;
     let placed: Vec<_> = keys.iter().zip(listed).map(|(key, at)| (key, &at.span)).collect();
-    repeated(&placed, |_| "the same key".to_owned(), faults);
+    repeated_as(&placed, |_| "the same key stands here twice".to_owned(), faults);
     Some(keys)
 }
 

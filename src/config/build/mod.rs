@@ -121,11 +121,14 @@ fn positive<T: PartialEq + Default + Copy>(field: &Field<T>, name: &str, why: &s
 
 /// Reports values that stand twice in a list.
 fn repeated<T: PartialEq>(values: &[(T, &Span)], shown: impl Fn(&T) -> String, faults: &mut Faults) {
+    repeated_as(values, |value| format!("`{}` stands here twice", shown(value)), faults);
+}
+
+/// The same in these words, for values that are not shown.
+fn repeated_as<T: PartialEq>(values: &[(T, &Span)], what: impl Fn(&T) -> String, faults: &mut Faults) {
     for (at, (value, span)) in values.iter().enumerate() {
         if let Some((_, first)) = values[..at].iter().find(|(earlier, _)| earlier == value) {
-            faults
-                .fault(span, format!("`{}` stands here twice", shown(value)), "keep one of them")
-                .also(first, "the first");
+            faults.fault(span, what(value), "keep one of them").also(first, "the first");
         }
     }
 }

@@ -189,8 +189,12 @@ fn dialect(issuer: &Issuer) -> Option<&'static Dialect> {
 pub(super) fn scopes(field: &Field<Vec<At<Text>>>, faults: &mut Faults) {
     for At { value: Text(scope), span } in field.value.iter().flatten() {
         if !scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
-            let split: Vec<_> = scope.split_whitespace().map(|scope| format!("\"{scope}\"")).collect();
-            let help = format!("write each scope as a string of its own: [{}]", split.join(", "));
+            let split: Vec<_> = scope.split_whitespace().map(|scope| format!("{scope:?}")).collect();
+            let help = if split.len() > 1 {
+                format!("write each scope as a string of its own: [{}]", split.join(", "))
+            } else {
+                "write it as the issuer does: a scope has printable ASCII characters, and no `\"` and no `\\` among them".to_owned()
+            };
             faults.fault(span, format!("`{scope}` is not one scope"), help);
         }
     }

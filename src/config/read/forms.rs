@@ -155,7 +155,7 @@ fn network(text: &str) -> Result<IpNet, Wrong> {
 }
 
 fn url(text: &str) -> Result<Url, Wrong> {
-    let help = "write the whole address: \"https://login.example.com/jwks\"";
+    let help = "write the whole address, and nothing else: \"https://HOST/PATH\"";
     if !text.contains(':') && text.contains('.') && !text.contains(char::is_whitespace) {
         return Err(Wrong::new(format!("`{text}` has no scheme"), format!("write \"https://{text}\"")));
     }

@@ -53,15 +53,12 @@ impl Read for Hidden {
         let Some(table) = value.get_ref().as_table() else {
             faults.mask(&value.span());
             let what = format!("`{}` holds the secret itself, and everybody who may read the file reads it", opt.name);
-            let help = format!(
-                "put it in a file or an environment variable: `{0} = {{ file = \"...\" }}` or `{0} = {{ env = \"NAME\" }}`",
-                opt.name
-            );
+            let help = format!("put it in a file or an environment variable: {}", elsewhere(opt));
             faults.fault(&value.span(), what, help);
             return None;
         };
         if table.is_empty() {
-            let help = format!("write `{0} = {{ file = \"...\" }}` or `{0} = {{ env = \"NAME\" }}`", opt.name);
+            let help = format!("write {}", elsewhere(opt));
             let what = format!("`{}` names neither a file nor an environment variable", opt.name);
             faults.fault(&value.span(), what, help);
         }
@@ -72,6 +69,14 @@ impl Read for Hidden {
         }
         Secret::read(value, opt, faults).map(Self)
     }
+}
+
+/// How a secret is named: one, or a list of them where the option is one.
+fn elsewhere(opt: &Opt) -> String {
+    let listed = (opt.schema)()["type"] == "array";
+    let [open, close] = if listed { ["[", "]"] } else { ["", ""] };
+    let named = |place: &str| format!("`{} = {open}{{ {place} }}{close}`", opt.name);
+    format!("{} or {}", named("file = \"...\""), named("env = \"NAME\""))
 }
 
 impl Read for PolicyChoice {

@@ -66,6 +66,11 @@ impl KeysError {
             Fault::Fetch(FetchError::Status(401 | 403)) => {
                 "the issuer asks for a credential: name a file with a token for it as `jwks.bearer_file`"
             }
+            Fault::Fetch(FetchError::Timeout) => "see why the issuer is slow, or give its keys as `jwks.file`",
+            Fault::Fetch(FetchError::Redirected(_)) => "give the final address as `discovery_url` or `jwks.uri`",
+            Fault::Fetch(FetchError::Status(_)) => {
+                "open the address from here; if it is wrong, give `discovery_url` or `jwks.uri`"
+            }
             Fault::Fetch(error) => error.help(),
             Fault::File(_) => "see that the file of `jwks.file` is there and may be read by this process",
             Fault::FileTooLarge => "this is hardly the right file; see what the configuration names",

@@ -1,5 +1,6 @@
 //! How one gateway keeps an access token fresh.
 
+use bearward::remote::token_endpoint::Grant;
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -216,6 +217,22 @@ async fn an_answer_that_does_not_come_is_waited_for_in_bounds() {
         world.pass(5);
     });
     assert_eq!(told, refused("issuer_unavailable"));
+}
+
+/// What the operator is told is about that endpoint, and not about where the issuer's keys are.
+#[tokio::test]
+async fn trouble_of_the_token_endpoint_is_cured_there() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let ask = async || replica.sessions.endpoint().ask(Grant::Refresh("refresh"), None).await.unwrap_err();
+    world.tokens.otherwise(Reply::status(302, "Location: /login\r\n", ""));
+    assert_eq!(ask().await.told().1, "give the endpoint's final address in `endpoints` of the issuer");
+    world.tokens.otherwise(Reply::Stalled);
+    let (stalled, ()) = tokio::join!(ask(), async {
+        world.tokens.was_asked(2).await;
+        world.pass(5);
+    });
+    assert_eq!(stalled.told().1, "see why the issuer is slow, or raise `timeout` of the session");
 }
 
 /// Some issuers answer a refresh before the end with a token of the old end.
