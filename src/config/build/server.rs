@@ -61,6 +61,20 @@ fn limits(raw: &options::Limits, faults: &mut Faults) -> Option<Limits> {
         let what = format!("`head_bytes` is {}, less than 8KiB", size_text(head.0));
         faults.fault(&raw.head_bytes.span, what, "write \"8KiB\" or more; the default is \"32KiB\"");
     }
+    if let (Some(token), Some(head)) = (raw.token_bytes.value, raw.head_bytes.value)
+        && token.0 >= head.0
+    {
+        let what = format!(
+            "`token_bytes` is {}: no client can send such a token in a head of {}",
+            size_text(token.0),
+            size_text(head.0)
+        );
+        let help = "raise `head_bytes` beyond it, or lower `token_bytes`: the head holds the token and more";
+        let warning = faults.warn(&raw.token_bytes.span, what, help);
+        if raw.head_bytes.written {
+            warning.also(&raw.head_bytes.span, "the head");
+        }
+    }
     Some(Limits {
         connections: length(raw.connections.value?.into()),
         head_bytes: length(raw.head_bytes.value?.0),
