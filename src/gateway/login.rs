@@ -147,14 +147,13 @@ impl Visit<'_> {
     async fn happens_once(&self, what: [&str; 2], life: Duration) -> Result<bool, Reject> {
         let Some(mark) = self.marks(&what).into_iter().next() else { return Ok(false) };
         let written = self.party.sessions.store().write(mark, Bytes::from_static(b"1"), life, Given::Absent).await;
-        written.map_err(|fault| Reject::StoreUnavailable { why: fault.why })
+        written.map_err(Reject::from)
     }
 
     /// Whether that was noted before.
     async fn has_happened(&self, what: [&str; 2]) -> Result<bool, Reject> {
         for mark in self.marks(&what) {
-            let found = self.party.sessions.store().read(mark).await;
-            if found.map_err(|fault| Reject::StoreUnavailable { why: fault.why })?.is_some() {
+            if self.party.sessions.store().read(mark).await?.is_some() {
                 return Ok(true);
             }
         }

@@ -178,7 +178,7 @@ impl Sessions {
                 let renewal = sessions.renew(live, hastens, span).await;
                 // What came of it is stored by now: who comes later finds it there.
                 drop(leaving);
-                tell.send_replace(Some(renewal.unwrap_or_else(|fault| Err(sessions.unavailable(fault)))));
+                tell.send_replace(Some(renewal.unwrap_or_else(|fault| Err(fault.into()))));
             }));
         }
         told

@@ -147,12 +147,10 @@ impl Sessions {
         let live = Live { cookie, sealed, session };
         // Listed first: there is no session that a logout at the issuer would not find.
         for list in self.lists(&live.session.login) {
-            let listed = self.plan.store.enlist(list, live.name(), self.plan.terms.lifetime).await;
-            listed.map_err(|fault| self.unavailable(fault))?;
+            self.plan.store.enlist(list, live.name(), self.plan.terms.lifetime).await?;
         }
         let life = live.session.remains(&self.plan.terms, self.clock.wall());
-        let written = self.plan.store.write(live.name(), live.sealed.clone(), life, Given::Any).await;
-        written.map_err(|fault| self.unavailable(fault))?;
+        self.plan.store.write(live.name(), live.sealed.clone(), life, Given::Any).await?;
         self.count(SessionEvent::Created);
         // Only now: a logout that did not find the session was noted before it looked.
         if self.was_ended(&live.session.login, issued).await? {
@@ -190,7 +188,7 @@ impl Sessions {
             },
         };
         let name = Name { kind: Kind::Session, hash: cookie.place() };
-        let Some(sealed) = self.plan.store.read(name).await.map_err(|fault| self.unavailable(fault))? else {
+        let Some(sealed) = self.plan.store.read(name).await? else {
             self.opened.invalidate(value);
             return Ok(None);
         };
@@ -228,7 +226,7 @@ impl Sessions {
 
     /// Replaces what is stored of a session, where that is still what `live` was opened from; none where it is not.
     pub(super) async fn replace(&self, live: &Live, session: Session) -> Result<Option<Arc<Live>>, StoreFault> {
-        let unwritten = |_| StoreFault { why: "the session cannot be sealed".to_owned() };
+        let unwritten = |_| StoreFault::defect("the session cannot be sealed");
         let sealed = self.seal(&session, &live.cookie).map_err(unwritten)?;
         let life = session.remains(&self.plan.terms, self.clock.wall());
         let written = self.plan.store.write(live.name(), sealed.clone(), life, live.unchanged()).await?;
@@ -247,10 +245,6 @@ impl Sessions {
 
     pub(super) fn count(&self, event: SessionEvent) {
         self.telemetry.metrics.session_event(&self.plan.name, event);
-    }
-
-    pub(super) fn unavailable(&self, fault: StoreFault) -> Reject {
-        Reject::StoreUnavailable { why: fault.why }
     }
 }
 

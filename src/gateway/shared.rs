@@ -17,7 +17,7 @@ use crate::policy::trace::Recorded;
 use crate::remote::clock::{Clock, Monotonic};
 use crate::remote::http::Client;
 use crate::remote::jwks::{Event, Fetching};
-use crate::remote::store::{self, Store};
+use crate::remote::store::{self, Kind, Name, Store, StoreFault};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::FetchResult;
 use crate::telemetry::log::Refusals;
@@ -122,6 +122,7 @@ impl Shared {
             Some((known, store)) if known == configured => Arc::clone(store),
             Some(_) | None => {
                 let store = store::open(configured, &self.fetching.clock, &self.fetching.handle);
+                drop(self.fetching.handle.spawn(tell_if_away(Arc::clone(&store))));
                 *kept = Some((configured.clone(), Arc::clone(&store)));
                 store
             }
@@ -188,6 +189,14 @@ impl Shared {
     /// Whether memory is short.
     pub(super) fn is_memory_short(&self) -> bool {
         self.memory_short.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells the operator at once of a store that cannot be asked: else the first user would.
+async fn tell_if_away(store: Arc<dyn Store>) {
+    let nobody = Name { kind: Kind::Session, hash: [0; 32] };
+    if let Err(StoreFault { why, help }) = store.read(nobody).await {
+        tracing::warn!(why, help, "the store does not answer: sessions are refused until it does");
     }
 }
 

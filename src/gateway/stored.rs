@@ -48,7 +48,7 @@ pub async fn stored(config: &Config, id: SiteId, value: &str, fetching: &Fetchin
     let found =
         store::look(&config.store, name, &fetching.clock, &fetching.handle).await.map_err(|unseen| match unseen {
             Unseen::Elsewhere { why, help } => Unopened::Elsewhere { why, help },
-            Unseen::Fault(fault) => Unopened::Refused(Reject::StoreUnavailable { why: fault.why }),
+            Unseen::Fault(fault) => Unopened::Refused(fault.into()),
         })?;
     let sealed = found.ok_or_else(none)?;
     let opened = ring(own).and_then(|ring| sealer(site, ring).open(&sealed, &cookie));

@@ -309,6 +309,8 @@ pub enum Reject {
     StoreUnavailable {
         /// What happened.
         why: String,
+        /// What the operator can do about it.
+        help: &'static str,
     },
     /// See [`Code::IssuerUnavailable`].
     IssuerUnavailable {

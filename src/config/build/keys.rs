@@ -1,5 +1,6 @@
 //! Where an issuer's keys come from: its HMAC secret, a file, a URL, or discovery; and what it is asked beside them.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -201,7 +202,10 @@ pub(super) fn encrypted(url: &Url, span: &Span, name: &str, allow_http: bool, fa
 /// Whether an address is on this machine, where nobody else is on the way.
 pub(in crate::config) fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        // Of schemes that the URL standard does not know an address is read as a name.
+        Some(Host::Domain(name)) => {
+            name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
+        }
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
         None => false,

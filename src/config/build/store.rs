@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+use url::Url;
+
 use super::secret::secret;
 use super::sessions;
-use crate::config::fault::Faults;
+use crate::config::fault::{Faults, Span};
+use crate::config::is_loopback;
 use crate::config::model::{Secret, Store, StoreAddress};
 use crate::config::options;
 
@@ -19,6 +23,11 @@ pub(super) fn store(
     if let Some(address) = &address {
         if address.outlives_process() {
             keyed(raw, sessions, faults);
+        }
+        match address {
+            StoreAddress::Memory => {}
+            StoreAddress::File(path) => writable(path, &raw.url.span, faults),
+            StoreAddress::Redis(url) => encrypted(url, raw, faults),
         }
         if !matches!(address, StoreAddress::Redis(_)) {
             for (name, written, span) in [
@@ -42,6 +51,34 @@ pub(super) fn store(
         None => None,
     };
     Some(Store { address: address?, username: raw.username.value.as_ref().map(|text| text.0.clone()), password })
+}
+
+/// A file that cannot be made or written is told now; else only requests would be, by a 503. The directory may still come, so
+/// that is no fault.
+fn writable(path: &Path, span: &Span, faults: &mut Faults) {
+    let beside = path.parent().unwrap_or(path);
+    let allowed = if path.exists() {
+        access(path, Access::READ_OK | Access::WRITE_OK)
+    } else {
+        access(beside, Access::WRITE_OK | Access::EXEC_OK)
+    };
+    if let Err(why) = allowed {
+        let what = format!("nothing can be stored in {}: {why}", path.display());
+        let help =
+            "make its directory, and let the gateway's user write there; until then sessions are refused with 503";
+        faults.warn(span, what, help);
+    }
+}
+
+/// What is stored is sealed; the password is not.
+fn encrypted(url: &Url, raw: &options::Store, faults: &mut Faults) {
+    if url.scheme() == "redis" && raw.password.written && !is_loopback(url) {
+        let help = "have the server listen within TLS, and write `rediss://`; else whoever has the password can read and \
+                    remove what stands there";
+        faults
+            .warn(&raw.url.span, "the password goes to the server in clear: whoever is on the way can read it", help)
+            .also(&raw.password.span, "the password");
+    }
 }
 
 fn keyed(raw: &options::Store, sessions: &[sessions::Raw], faults: &mut Faults) {

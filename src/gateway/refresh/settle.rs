@@ -103,7 +103,7 @@ impl Sessions {
                 }
                 Err(fault) if live.session.remains(&self.plan.terms, self.clock.wall()).is_zero() => {
                     granted.refresh_token.into_iter().for_each(|token| self.give_back(token));
-                    return Err(self.unavailable(fault));
+                    return Err(fault.into());
                 }
                 Err(_) => self.clock.sleep_until(self.clock.now().after(LOOKS[1])).await,
             }

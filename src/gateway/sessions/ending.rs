@@ -44,9 +44,7 @@ impl Sessions {
     /// `store_unavailable`: it is not ended.
     pub async fn leave(&self, live: &Live) -> Result<(), Reject> {
         // First: whoever finds it gone finds why.
-        let noted =
-            self.plan.store.write(replaced(&live.cookie), Bytes::from_static(b"1"), ON_THE_WAY, Given::Any).await;
-        noted.map_err(|fault| self.unavailable(fault))?;
+        self.plan.store.write(replaced(&live.cookie), Bytes::from_static(b"1"), ON_THE_WAY, Given::Any).await?;
         self.remove(live, SessionEvent::Replaced).await
     }
 
@@ -57,7 +55,7 @@ impl Sessions {
         match self.plan.store.read(replaced(&cookie)).await {
             Ok(None) => expired,
             Ok(Some(_)) => Reject::SessionReplaced,
-            Err(fault) => self.unavailable(fault),
+            Err(fault) => fault.into(),
         }
     }
 
@@ -87,10 +85,10 @@ impl Sessions {
         // A key that was exchanged meanwhile gave the list another name.
         for hash in self.plan.sealer.ring.blind(&[by, &self.plan.name, issuer, value]) {
             let list = Name { kind: Kind::Index, hash };
-            let members = self.plan.store.members(list).await.map_err(|fault| self.unavailable(fault))?;
+            let members = self.plan.store.members(list).await?;
             for member in members {
                 let removed = self.plan.store.remove(member, Given::Any).await;
-                if removed.map_err(|fault| self.unavailable(fault))? {
+                if removed? {
                     self.count(SessionEvent::LoggedOut);
                     ended += 1;
                 }
@@ -116,7 +114,7 @@ impl Sessions {
         let life = self.plan.endpoint.source().timeout + LOGIN;
         let entry = Bytes::from(at.seconds().to_string());
         let written = self.plan.store.write(note, entry, life, Given::Any).await;
-        written.map(drop).map_err(|fault| self.unavailable(fault))
+        written.map(drop).map_err(Reject::from)
     }
 
     /// Whether the issuer has ended a login whose ID token it made at the time `issued`.
@@ -124,7 +122,7 @@ impl Sessions {
         let by_sid = login.sid.as_deref().map(|sid| ["sid", &login.issuer, sid]);
         for which in by_sid.into_iter().chain([["sub", &login.issuer, &login.subject]]) {
             for note in self.end_notes(which) {
-                let noted = self.plan.store.read(note).await.map_err(|fault| self.unavailable(fault))?;
+                let noted = self.plan.store.read(note).await?;
                 let at = noted.map(|entry| std::str::from_utf8(&entry).ok().and_then(|text| text.parse().ok()));
                 // What cannot be read was not written by us: nobody is logged in by that.
                 if at.is_some_and(|at: Option<f64>| at.is_none_or(|at| issued.seconds() <= at)) {
@@ -143,7 +141,7 @@ impl Sessions {
 
     pub(in crate::gateway) async fn remove(&self, live: &Live, event: SessionEvent) -> Result<(), Reject> {
         self.opened.invalidate(live.cookie.value().as_str());
-        let removed = self.plan.store.remove(live.name(), Given::Any).await.map_err(|fault| self.unavailable(fault))?;
+        let removed = self.plan.store.remove(live.name(), Given::Any).await?;
         if removed {
             self.count(event);
         }

@@ -100,7 +100,7 @@ impl Reject {
             Self::KeysUnavailable { issuer, why, .. } | Self::IntrospectionUnavailable { issuer, why, .. } => {
                 format!("issuer {issuer}: {why}")
             }
-            Self::StoreUnavailable { why } => format!("the store does not answer: {why}"),
+            Self::StoreUnavailable { why, .. } => format!("the store does not answer: {why}"),
             Self::IssuerUnavailable { session, why, .. } => format!("session {session}: {why}"),
             Self::UpstreamUnreachable { upstream, why } | Self::UpstreamMalformed { upstream, why } => {
                 format!("upstream {upstream}: {why}")
@@ -216,7 +216,8 @@ impl Reject {
             }
             Self::ClaimInsufficient { .. } => "grant it at the issuer, or change `claims` of the policy",
             Self::CsrfRefused { .. } => {
-                "send it from a page of the session's `origin`, or with `Authorization: Bearer` instead of the cookie"
+                "send it from a page of the session's `origin`; a client of the API that is no page shows a Bearer token and no \
+                 cookie"
             }
             Self::LoginStateInvalid { .. } => {
                 "let the user begin again; if it comes back, see that the browser keeps our cookies and that the session's \
@@ -236,10 +237,8 @@ impl Reject {
             }
             Self::IntrospectionUnavailable { help, .. }
             | Self::IssuerUnavailable { help, .. }
-            | Self::LoginUnavailable { help, .. } => help,
-            Self::StoreUnavailable { .. } => {
-                "see that the store can be reached at its `url`; it is asked again by the next request"
-            }
+            | Self::LoginUnavailable { help, .. }
+            | Self::StoreUnavailable { help, .. } => help,
             Self::KeysUnavailable { .. } => {
                 "see that the issuer's key set can be reached; tokens are refused with 503 until then"
             }

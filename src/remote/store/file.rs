@@ -86,12 +86,14 @@ impl FileStore {
     ) -> Asked<'_, T> {
         let (file, now) = (Arc::clone(&self.file), self.clock.wall());
         let done = self.control.spawn_blocking(move || file.with(|opened| what(opened, now)));
-        let fault = |why: &str| Err(StoreFault { why: why.to_owned() });
         let limit = self.clock.now().after(PATIENCE);
         async move {
             match self.clock.until(limit, done).await {
-                Ok(done) => done.unwrap_or_else(|_| fault("a call of the store broke off")),
-                Err(Elapsed) => fault("the disk does not answer"),
+                Ok(done) => done.unwrap_or_else(|_| Err(StoreFault::defect("a call of the store broke off"))),
+                Err(Elapsed) => {
+                    let help = "see why the disk of the file is slow or gone";
+                    Err(StoreFault { why: "the disk does not answer".to_owned(), help })
+                }
             }
         }
         .boxed()
@@ -109,7 +111,9 @@ impl OneFile {
         }
         match &*self.reading() {
             State::Open(opened) => what(opened).map_err(|error| self.fault(&error)),
-            State::Closed | State::Unopened => Err(StoreFault { why: "the gateway ends".to_owned() }),
+            State::Closed | State::Unopened => {
+                Err(StoreFault { why: "the gateway ends".to_owned(), help: "nothing: its next start opens the file" })
+            }
         }
     }
 
@@ -140,7 +144,16 @@ impl OneFile {
     }
 
     fn fault(&self, error: &redb::Error) -> StoreFault {
-        StoreFault { why: format!("{}: {error}", self.path.display()) }
+        let help = match error {
+            redb::Error::DatabaseAlreadyOpen => {
+                "one process has the file: end the other one, or keep sessions in `redis:`, which several gateways can share"
+            }
+            redb::Error::Io(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                "make the file's directory, and let this user write there and into the file"
+            }
+            _ => "see that the file is one of ours and whole; moved away, it is made anew, and users log in again",
+        };
+        StoreFault { why: format!("{}: {error}", self.path.display()), help }
     }
 }
 
@@ -348,8 +361,8 @@ mod tests {
         assert_eq!(written.await, Ok(()));
         closing.join().unwrap();
         assert_eq!(look(&path, &SESSION, clock.wall()), Ok(None), "it needs no mending");
-        let late = store.read(SESSION).await;
-        assert_eq!(late, Err(StoreFault { why: "the gateway ends".to_owned() }), "it is not opened again");
+        let late = store.read(SESSION).await.unwrap_err();
+        assert_eq!(late.why, "the gateway ends", "it is not opened again");
     }
 
     /// A call that writes until it may go on.

@@ -23,6 +23,7 @@ pub use self::memory::MemoryStore;
 pub use self::redis::RedisStore;
 use super::clock::Clock;
 use crate::config::{self, StoreAddress};
+use crate::policy::reject::Reject;
 
 /// What a store is asked to do, and its answer.
 pub type Asked<'s, T> = BoxFuture<'s, Result<T, StoreFault>>;
@@ -157,4 +158,19 @@ impl Given {
 pub struct StoreFault {
     /// What happened.
     pub why: String,
+    /// What the operator can do about it.
+    pub help: &'static str,
+}
+
+impl StoreFault {
+    /// A defect of ours.
+    pub fn defect(why: &str) -> Self {
+        Self { why: why.to_owned(), help: "this is a defect of the gateway; report it with the log around it" }
+    }
+}
+
+impl From<StoreFault> for Reject {
+    fn from(StoreFault { why, help }: StoreFault) -> Self {
+        Self::StoreUnavailable { why, help }
+    }
 }

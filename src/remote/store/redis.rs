@@ -141,7 +141,12 @@ impl RedisStore {
     }
 
     async fn answer<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreFault> {
-        self.repeated(command).await.map_err(fault)
+        self.repeated(command).await.map_err(|error| self.fault(&error))
+    }
+
+    /// What a server or the way to it said. Entries are never in it, and passwords neither.
+    fn fault(&self, error: &RedisError) -> StoreFault {
+        StoreFault { why: format!("redis: {error}"), help: self.address.help() }
     }
 }
 
@@ -151,7 +156,7 @@ impl Store for RedisStore {
             match self.repeated::<Option<Vec<u8>>>(command("GET", &name)).await {
                 // What is no text is none of ours: nobody has a session of it.
                 Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
-                answer => answer.map(|entry| entry.map(Bytes::from)).map_err(fault),
+                answer => answer.map(|entry| entry.map(Bytes::from)).map_err(|error| self.fault(&error)),
             }
         }
         .boxed()
@@ -241,11 +246,6 @@ const LONGEST: u64 = 10_000_000_000_000;
 fn is_lost(error: &RedisError) -> bool {
     // A server that writes no more has been replaced as the master.
     error.is_connection_dropped() || error.code() == Some("READONLY")
-}
-
-/// What a server or the way to it said. Entries are never in it, and passwords neither.
-fn fault(error: RedisError) -> StoreFault {
-    StoreFault { why: format!("redis: {error}") }
 }
 
 impl fmt::Debug for RedisStore {

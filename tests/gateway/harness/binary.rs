@@ -1,5 +1,7 @@
 //! The gateway as a process: the binary, with a configuration file, as an operator runs it.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -28,6 +30,8 @@ pub struct Binary {
     /// Standard output where nobody reads it.
     unread: Option<ChildStdout>,
     log: Receiver<String>,
+    /// The lines that came before it listened, and were not asked for.
+    told: RefCell<VecDeque<String>>,
     directory: TempDir,
 }
 
@@ -92,18 +96,19 @@ impl Binary {
         {
             output.insert(0, collect(pipe, None));
         }
-        let mut told = String::new();
+        let mut told = VecDeque::new();
         let (mut address, mut admin) = (None, None);
         while address.is_none() || admin.is_none() {
-            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("the gateway does not listen:\n{told}") };
+            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("the gateway does not listen:\n{told:?}") };
             match listening(&line) {
                 Some((true, found)) => admin = Some(found),
                 Some((false, found)) => address = Some(found),
                 None => {}
             }
-            told.push_str(&line);
+            told.push_back(line);
         }
-        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, unread, log, directory }
+        let told = RefCell::new(told);
+        Self { process, address: address.unwrap(), admin: admin.unwrap(), output, unread, log, told, directory }
     }
 
     /// Its configuration file.
@@ -114,7 +119,8 @@ impl Binary {
     /// The next line on standard error that holds this text.
     pub fn says(&self, text: &str) -> String {
         loop {
-            let Ok(line) = self.log.recv_timeout(PATIENCE) else { panic!("the gateway does not say {text}") };
+            let told = self.told.borrow_mut().pop_front().or_else(|| self.log.recv_timeout(PATIENCE).ok());
+            let Some(line) = told else { panic!("the gateway does not say {text}") };
             if line.contains(text) {
                 return line;
             }

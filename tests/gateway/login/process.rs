@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -23,11 +24,12 @@ use crate::harness::redis::Redis;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl World {
-    /// The same gateway, as a process that finds this.
-    fn process(&self, found: Found<'_>) -> Binary {
+    /// The same gateway, as a process that finds this and keeps sessions there.
+    fn process(&self, store: &str, found: Found<'_>) -> Binary {
         let listeners = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\ndrain = { delay = \"0s\" }\n\
                          [admin]\nlisten = \"127.0.0.1:0\"\n";
-        Binary::start_where(&format!("{listeners}{}", self.around.toml()), found)
+        let store = format!("[store]\nurl = \"{store}\"\n");
+        Binary::start_where(&format!("{listeners}{}{store}", self.around.toml()), found)
     }
 
     /// A login at a gateway; none where that was gone before the browser had a session.
@@ -39,6 +41,11 @@ impl World {
         assert_eq!(answer.status, 302, "{}", answer.text());
         Some(browser)
     }
+}
+
+/// The address of a store in that directory.
+fn file_in(directory: &TempDir) -> String {
+    format!("file:{}", directory.path().join("state.db").display())
 }
 
 impl Browser {
@@ -63,9 +70,9 @@ impl Browser {
 #[tokio::test]
 async fn a_gateway_that_ends_gently_leaves_a_file_that_needs_no_mending() {
     let (directory, line) = keyed();
-    let file = directory.path().join("state.db");
-    let world = World::configured(&line, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
-    let gateway = world.process(Found::Plenty);
+    let store = file_in(&directory);
+    let world = World::configured(&line, "").await;
+    let gateway = world.process(&store, Found::Plenty);
     let browser = world.logs_in_at(&gateway, "ada").await.unwrap();
     assert_eq!(asks(&browser.at(&gateway)).await, (200, String::new()));
     let (config, cookies) = (directory.path().join("config.toml"), directory.path().join("cookies"));
@@ -83,16 +90,42 @@ async fn a_gateway_that_ends_gently_leaves_a_file_that_needs_no_mending() {
     assert!(explained.contains("session web of subject \"ada\""), "{explained}");
 }
 
+/// Users are not the first to learn it.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_told_at_the_start() {
+    let (directory, line) = keyed();
+    std::fs::write(directory.path().join("foreign.db"), "this is no store").unwrap();
+    let world = World::configured(&line, "").await;
+    for (file, cure) in [
+        ("missing/state.db", "make the file's directory"),
+        ("foreign.db", "see that the file is one of ours and whole"),
+    ] {
+        let file = directory.path().join(file).display().to_string();
+        let gateway = world.process(&format!("file:{file}"), Found::Plenty);
+        let told = gateway.says("the store does not answer: sessions are refused until it does");
+        assert!(told.contains(cure) && told.contains(&file), "{told}");
+    }
+    let store = file_in(&directory);
+    let first = world.process(&store, Found::Plenty);
+    let browser = world.logs_in_at(&first, "ada").await.unwrap();
+    let second = world.process(&store, Found::Plenty);
+    let told = second.says("the store does not answer: sessions are refused until it does");
+    assert!(told.contains("one process has the file"), "{told}");
+    // It has the file once the first one has ended.
+    assert!(first.terminate().0.success());
+    assert_eq!(asks(&browser.at(&second)).await, (200, String::new()));
+}
+
 /// Killed while people log in: who was told of a session has it at the next process, and nobody's token is shown again.
 #[tokio::test]
 async fn a_session_in_a_file_outlives_a_gateway_that_is_killed_under_use() {
     let (directory, line) = keyed();
-    let file = directory.path().join("state.db");
+    let store = file_in(&directory);
     let lines = format!("{line}\ntimeout = \"60s\"");
-    let world = World::configured(&lines, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
+    let world = World::configured(&lines, "").await;
     let mut people: Vec<Browser> = Vec::new();
     for round in 0..3 {
-        let gateway = world.process(Found::Plenty);
+        let gateway = world.process(&store, Found::Plenty);
         let logging_in = join_all((0..4).map(|number| {
             let (world, gateway) = (&world, &gateway);
             async move {
@@ -111,7 +144,7 @@ async fn a_session_in_a_file_outlives_a_gateway_that_is_killed_under_use() {
         let (status, _) = gateway.wait();
         assert!(!status.success());
     }
-    let gateway = world.process(Found::Plenty);
+    let gateway = world.process(&store, Found::Plenty);
     assert!(people.len() >= 15, "{}", people.len());
     for browser in &people {
         assert_eq!(asks(&browser.at(&gateway)).await, (200, String::new()));
@@ -123,10 +156,10 @@ async fn a_session_in_a_file_outlives_a_gateway_that_is_killed_under_use() {
 #[tokio::test]
 async fn a_gateway_that_is_killed_while_the_issuer_answers_loses_that_session_alone() {
     let (directory, line) = keyed();
-    let file = directory.path().join("state.db");
+    let store = file_in(&directory);
     let lines = format!("{line}\ntimeout = \"{LIMIT:?}\"");
-    let world = World::configured(&lines, &format!("[store]\nurl = \"file:{}\"", file.display())).await;
-    let gateway = world.process(Found::Plenty);
+    let world = World::configured(&lines, "").await;
+    let gateway = world.process(&store, Found::Plenty);
     let mut others = Vec::new();
     for number in 0..5 {
         others.push(world.logs_in_at(&gateway, &format!("user{number}")).await.unwrap());
@@ -147,7 +180,7 @@ async fn a_gateway_that_is_killed_while_the_issuer_answers_loses_that_session_al
     gateway.wait();
     world.tokens.release();
 
-    let gateway = world.process(Found::Plenty);
+    let gateway = world.process(&store, Found::Plenty);
     for browser in &others {
         assert_eq!(asks(&browser.at(&gateway)).await, (200, String::new()));
     }
@@ -182,8 +215,9 @@ async fn a_redis_within_tls_is_believed_by_its_authority_alone() {
         return;
     };
     let (_key, line) = keyed();
-    let world = World::configured(&line, &format!("[store]\nurl = \"rediss://localhost:{port}\"")).await;
-    let gateway = world.process(Found::Authorities(&authority.file()));
+    let world = World::configured(&line, "").await;
+    let store = format!("rediss://localhost:{port}");
+    let gateway = world.process(&store, Found::Authorities(&authority.file()));
     let browser = world.logs_in_at(&gateway, "ada").await.unwrap();
     for _ in 0..3 {
         assert_eq!(asks(&browser.at(&gateway)).await, (200, String::new()));
@@ -191,12 +225,13 @@ async fn a_redis_within_tls_is_believed_by_its_authority_alone() {
     assert!(redis.cli(&["KEYS", "*"]).contains("bearward:session:"));
 
     // Who does not know the authority tells the server nothing, and logs nobody out.
-    let stranger = world.process(Found::Authorities(&Authority::new().file()));
+    let stranger = world.process(&store, Found::Authorities(&Authority::new().file()));
     redis.cli(&["CONFIG", "RESETSTAT"]);
     assert_eq!(asks(&browser.at(&stranger)).await, (503, "store_unavailable".to_owned()));
     assert!(!redis.cli(&["INFO", "commandstats"]).contains("cmdstat_get:"));
+    stranger.says("of one in the file that SSL_CERT_FILE names");
     // Nor is it believed by another name.
-    let elsewhere = World::configured(&line, &format!("[store]\nurl = \"rediss://127.0.0.1:{port}\"")).await;
-    let gateway = elsewhere.process(Found::Authorities(&authority.file()));
+    let elsewhere = format!("rediss://127.0.0.1:{port}");
+    let gateway = world.process(&elsewhere, Found::Authorities(&authority.file()));
     assert_eq!(asks(&browser.at(&gateway)).await, (503, "store_unavailable".to_owned()));
 }

@@ -210,7 +210,8 @@ async fn a_signed_answer_is_taken_where_the_issuer_signed_it_for_us() {
         world.comes_to(expected, case).await;
     }
     let world = World::start().await;
-    let claims = json!({ "iss": world.issuer.url(), "aud": "gateway", "iat": world.now, "token_introspection": world.claims() });
+    let claims =
+        json!({ "iss": world.issuer.url(), "aud": "gateway", "iat": world.now, "token_introspection": world.claims() });
     let mut jwt = world.key.sign(&header, &claims);
     jwt.replace_range(jwt.len() - 8.., "AAAAAAAA");
     world.endpoint.know(TOKEN, Reply::body("application/token-introspection+jwt", jwt));

@@ -71,6 +71,16 @@ impl Address {
         }
     }
 
+    /// What to look at where it does not answer, for the operator.
+    pub(super) fn help(&self) -> &'static str {
+        if self.tls {
+            "see that the server answers at `url` and that its certificate is for that name and of an authority that the \
+             system trusts, or of one in the file that SSL_CERT_FILE names; the next request asks it again"
+        } else {
+            "see that the server answers at `url`; the next request asks it again"
+        }
+    }
+
     /// Finds out what is there, and connects to where entries are written. Each step has its time by that clock.
     pub(super) async fn connect(self, clock: Clock) -> RedisResult<Link> {
         let clock = &clock;
