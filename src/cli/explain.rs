@@ -127,7 +127,7 @@ fn add_header(headers: &mut HeaderMap, header: &str) -> Result<(), String> {
 /// Walks the decision to its end.
 async fn explain(config: &Config, request: &Request<()>, online: bool) -> Result<Explanation, String> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let mut told = Explanation::of(format!("{method} {}", uri.path()));
+    let mut told = Explanation::of(request);
     let rules = &config.rules;
     let view = match RequestView::new(method, uri, request.version(), headers, rules.head) {
         Ok(view) => view,

@@ -579,3 +579,33 @@ fn a_wrong_configuration_is_reported_as_by_check() {
     let check = bearward(&["check", "--config", text(&config)]);
     assert!(!done.err.is_empty() && check.err.starts_with(&done.err), "{}", done.err);
 }
+
+/// gRPC is refused in its own terms, whatever the code.
+#[tokio::test]
+async fn a_request_of_grpc_is_told_as_it_is_refused() {
+    let upstream = Upstream::start().await;
+    let case = Case::new(&upstream.url());
+    let gateway = Served::start(&std::fs::read_to_string(&case.config).unwrap());
+    for (path, status, code) in [
+        ("/orders/1", 16, "credential_missing"),
+        ("/nowhere", 12, "route_unknown"),
+        ("/orders%2F1", 3, "path_ambiguous"),
+    ] {
+        let url = format!("http://a{path}");
+        let arguments = ["--method", "POST", "--url", &url, "--header", "content-type: application/grpc+proto"];
+        let done = case.ask(&arguments);
+        let line = format!("\nrefused: 200 with grpc-status {status}, {code}\n");
+        assert!(done.out.contains(&line) && !done.out.contains("WWW-Authenticate"), "{}", done.out);
+        let told = case.ask(&[&arguments[..], &["--json"]].concat()).json();
+        let said = [&told["status"], &told["grpc_status"], &told["code"], &told["www_authenticate"]];
+        assert_eq!(said, [&json!(200), &json!(status), &json!(code), &Value::Null]);
+
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc+proto\r\ncontent-length: 0\r\n\r\n"
+        );
+        let answer = Client::connect(gateway.address()).await.ask(head).await;
+        let status = status.to_string();
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, Some(status.as_str())), "{path}");
+        assert_eq!(answer.header("www-authenticate"), None, "{path}");
+    }
+}

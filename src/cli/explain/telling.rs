@@ -7,14 +7,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::cli::token_text::Fault;
 use crate::gateway::is_cured_by_login;
-use crate::gateway::respond::challenge;
+use crate::gateway::respond::{Asked, challenge};
 use crate::policy::decision::Refused;
 use crate::policy::policies::Policies;
-use crate::policy::reject::{Reject, Step};
+use crate::policy::reject::{Facts, Reject, Step};
 
 /// What one step came to.
 enum Verdict {
@@ -109,6 +110,8 @@ impl Steps {
 /// The decision as it is told.
 pub(super) struct Explanation {
     request: String,
+    /// Whether it is of gRPC, and refused in its terms.
+    grpc: bool,
     /// What stood around the token in its file.
     around: Vec<Fault>,
     /// What is judged once.
@@ -125,9 +128,27 @@ pub(super) struct Explanation {
 
 impl Explanation {
     /// Begins with the request that is asked about, without its query: that may hold a credential.
-    pub(super) fn of(request: String) -> Self {
-        let (steps, policies) = (Steps::default(), Vec::new());
-        Self { request, around: Vec::new(), steps, policies, shadow: false, login: None, renewable: false }
+    pub(super) fn of(request: &Request<()>) -> Self {
+        Self {
+            request: format!("{} {}", request.method(), request.uri().path()),
+            grpc: Asked::by(request).is_grpc(),
+            around: Vec::new(),
+            steps: Steps::default(),
+            policies: Vec::new(),
+            shadow: false,
+            login: None,
+            renewable: false,
+        }
+    }
+
+    /// The status that a refusal comes with, and that of gRPC where the request is of it.
+    fn statuses(&self, facts: &Facts) -> (u16, Option<u8>) {
+        if self.grpc { (200, Some(facts.grpc)) } else { (facts.status, None) }
+    }
+
+    /// The challenge that a refusal comes with; gRPC has none.
+    fn challenge(&self, reject: &Reject) -> Option<String> {
+        challenge(reject).filter(|_| !self.grpc)?.to_str().ok().map(str::to_owned)
     }
 
     /// The same of a token around which all this stood in its file.
@@ -193,16 +214,18 @@ impl Explanation {
         let refusal = refusal.as_ref();
         let location = refusal.and_then(|reject| self.sent_to(reject));
         let refused = refusal.filter(|_| location.is_none());
+        let answered = refused.map(|reject| self.statuses(&reject.code().facts()));
         json!({
             "request": self.request,
             "text": self.around.iter().map(|fault| json!({ "what": fault.what(), "cure": fault.cure() })).collect::<Vec<_>>(),
             "permitted": self.permits(),
             "shadow": self.shadow,
             "code": refusal.map(|reject| reject.code().facts().name),
-            "status": location.map(|_| 302).or(refused.map(|reject| reject.code().facts().status)),
+            "status": location.map(|_| 302).or(answered.map(|(status, _)| status)),
+            "grpc_status": answered.and_then(|(_, grpc)| grpc),
             "location": location,
             "renewed_first": refusal.is_some_and(|reject| self.is_renewed_first(reject)),
-            "www_authenticate": refused.and_then(challenge).and_then(|value| value.to_str().ok().map(str::to_owned)),
+            "www_authenticate": refused.and_then(|reject| self.challenge(reject)),
             "steps": once.chain(by_policy).collect::<Vec<_>>(),
         })
     }
@@ -279,10 +302,12 @@ impl Explanation {
         };
         let facts = reject.code().facts();
         let shadow = if self.shadow { "let through, in shadow mode; enforced it would be " } else { "" };
-        writeln!(f, "\n{shadow}refused: {} {}", facts.status, facts.name)?;
+        let (status, grpc) = self.statuses(&facts);
+        let grpc = grpc.map(|grpc| format!(" with grpc-status {grpc},")).unwrap_or_default();
+        writeln!(f, "\n{shadow}refused: {status}{grpc} {}", facts.name)?;
         if let Some(login) = self.sent_to(reject) {
             writeln!(f, "a user who goes to a page is sent to the login instead: 302 {login}")?;
-        } else if let Some(challenge) = challenge(reject).as_ref().and_then(|value| value.to_str().ok()) {
+        } else if let Some(challenge) = self.challenge(reject) {
             writeln!(f, "WWW-Authenticate: {challenge}")?;
         }
         if self.is_renewed_first(reject) {
