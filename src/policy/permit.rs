@@ -149,17 +149,18 @@ impl Policy {
     /// One value of `aud` equals one of the policy's, byte for byte. Where the token's kind depends on the audience, the
     /// id of a client never counts as one, and a policy without audiences permits nobody.
     pub(super) fn judge_audience(&self, claims: &Claims, issuer: &Issuer) -> Result<(), Reject> {
-        // We asked for this token ourselves, and nobody but the API behind can read for whom it is.
-        if claims.source() == Source::Granted {
-            return Ok(());
-        }
         let by_audience = issuer.is_judged_by_audience();
         if self.audience.is_empty() && !by_audience {
             return Ok(());
         }
+        let counts = |wanted: &str| !(by_audience && issuer.is_known_client(wanted));
+        // We asked for this token ourselves, and nobody but the API behind can read for whom it is.
+        if claims.source() == Source::Granted && self.audience.iter().any(|wanted| counts(wanted)) {
+            return Ok(());
+        }
         let found = claims.audience()?;
         let matching = || self.audience.iter().filter(|wanted| found.contains(wanted));
-        if matching().any(|wanted| !(by_audience && issuer.is_known_client(wanted))) {
+        if matching().any(|wanted| counts(wanted)) {
             return Ok(());
         }
         Err(Reject::AudienceWrong {

@@ -316,6 +316,30 @@ async fn an_opaque_token_of_a_provider_that_issues_none_for_us_is_refused() {
     assert_eq!(world.around.upstream.count(), 0);
 }
 
+/// Where the audience tells an access token from an ID token, a policy that names none, or a client, permits nobody: an opaque
+/// token is no exception.
+#[tokio::test]
+async fn an_opaque_token_passes_no_policy_that_no_token_passes() {
+    let route = |path: &str, policy: &str| {
+        format!("[[routes]]\npath = \"{path}\"\npolicy = {{ {policy} }}\nupstream = \"api\"\nsession = \"web\"\n")
+    };
+    let routes = [
+        route("/client", "client_ids = [\"web\"]"),
+        route("/known", "audience = [\"web\"]"),
+        route("/api", "audience = [\"web\", \"api\"]"),
+    ];
+    for (dialect, refused) in [("evidence", true), ("auth0", true), ("rfc9068", false)] {
+        let lines = format!("dialect = \"{dialect}\"\nknown_clients = [\"web\"]");
+        let world = World::asking(&lines, &routes.concat()).await;
+        let browser = world.logged_in_with("opaque").await;
+        for (path, refused) in [("/client", refused), ("/known", refused), ("/api", false)] {
+            let answer = browser.peek("GET", path, SCRIPT).await;
+            assert_eq!(answer.status, if refused { 401 } else { 200 }, "{dialect} {path}: {}", answer.text());
+            assert!(!refused || answer.code() == "audience_wrong", "{dialect} {path}");
+        }
+    }
+}
+
 /// Whoever is behind us neither logs a browser out nor gives it a session of his own choice.
 #[tokio::test]
 async fn an_upstream_sets_no_cookie_of_ours() {
