@@ -255,7 +255,11 @@ fn help(error: &FetchError) -> &'static str {
     match error {
         FetchError::Redirected(_) => "give the endpoint's final address in `endpoints` of the issuer",
         FetchError::Timeout => "see why the issuer is slow, or raise `timeout` of the session",
-        error => error.help(),
+        FetchError::Refused(_)
+        | FetchError::Unreachable(_)
+        | FetchError::Status(_)
+        | FetchError::TooLarge(_)
+        | FetchError::Interrupted(_) => error.help(),
     }
 }
 

@@ -39,6 +39,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// How long a call may take: a disk of the network may be gone for as long as it likes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the system says of a file that was never looked into.
+const UNREACHED: [ErrorKind; 2] = [ErrorKind::NotFound, ErrorKind::PermissionDenied];
+
 /// How many bytes a name has.
 const NAME: usize = 33;
 
@@ -144,14 +147,12 @@ impl OneFile {
     }
 
     fn fault(&self, error: &redb::Error) -> StoreFault {
-        let help = match error {
-            redb::Error::DatabaseAlreadyOpen => {
-                "one process has the file: end the other one, or keep sessions in `redis:`, which several gateways can share"
-            }
-            redb::Error::Io(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                "make the file's directory, and let this user write there and into the file"
-            }
-            _ => "see that the file is one of ours and whole; moved away, it is made anew, and users log in again",
+        let help = if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+            "one process has the file: end the other one, or keep sessions in `redis:`, which several gateways can share"
+        } else if matches!(error, redb::Error::Io(why) if UNREACHED.contains(&why.kind())) {
+            "make the file's directory, and let this user write there and into the file"
+        } else {
+            "see that the file is one of ours and whole; moved away, it is made anew, and users log in again"
         };
         StoreFault { why: format!("{}: {error}", self.path.display()), help }
     }
