@@ -25,6 +25,7 @@ fn gateway(provider: &Provider, upstream: &Upstream, secret: &SecretFile) -> Ser
         [issuers.main.introspection]
         client_id = "gateway"
         client_secret = {}
+        timeout = "60s"
         cache = "0s"
         negative_cache = "0s"
         [sessions.web]
@@ -32,6 +33,7 @@ fn gateway(provider: &Provider, upstream: &Upstream, secret: &SecretFile) -> Ser
         origin = "https://app.example.com"
         client_id = "web"
         auth_method = "none"
+        timeout = "60s"
         scopes = ["openid", "offline_access", "read:orders"]
         [[routes]]
         path = "/*"
