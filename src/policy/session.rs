@@ -8,7 +8,7 @@
 //!    spent. An issuer that answers with a token that ends no later than the old one is asked again only when that is spent.
 //! 4. Before an issuer is asked, an [`Attempt`] is put into the stored session. Whoever finds one that is under way waits for
 //!    its end as for a lease; after one that failed nobody tries again for a pause. That is [`PAUSE`] after trouble; where the
-//!    issuer refuses us it is twice as long each time, up to [`LONGEST_PAUSE`].
+//!    issuer refuses us it is twice as long each time, up to [`LONGEST_PAUSE`], and then up to a quarter of it is left out.
 //! 5. A renewal replaces the refresh token where the issuer sends a new one (rotation), and never the subject. Where it names
 //!    no scopes they are those there were (RFC 6749 section 6), not what was once asked for.
 //! 6. An access token that is refused before its end is renewed at once. Where the one that comes instead is refused as well,
@@ -110,8 +110,10 @@ pub enum Attempt {
     Failed {
         /// When that was seen.
         at: SystemTime,
-        /// For how long nobody tries again.
+        /// For how long nobody tries again, but for what is left out. This is what is doubled.
         pause: Duration,
+        /// How much of that is left out, so that not all sessions come again together.
+        left_out: Duration,
         /// Whether it may have exchanged the refresh token all the same, now or in a try before.
         unsure: bool,
     },
@@ -120,24 +122,32 @@ pub enum Attempt {
 impl Attempt {
     /// A try at the time `at` that met trouble: the issuer may have seen the refresh token.
     pub fn troubled(at: SystemTime) -> Self {
-        Self::Failed { at, pause: PAUSE, unsure: true }
+        Self::Failed { at, pause: PAUSE, left_out: Duration::ZERO, unsure: true }
     }
 
     /// A try at the time `at` for which the issuer was not asked, after what came of the last one.
     pub fn kept_back(last: Option<&Self>, at: SystemTime) -> Self {
         let pause = last.map_or(PAUSE, Self::pause).max(PAUSE);
-        Self::Failed { at, pause, unsure: last.is_some_and(Self::is_unsure) }
+        Self::Failed { at, pause, left_out: Duration::ZERO, unsure: last.is_some_and(Self::is_unsure) }
     }
 
     /// A try at the time `at` for which the issuer refused us, after what came of the last one. Of the pause up to a quarter
-    /// is left out at `random`, so that not all sessions come again together.
+    /// is left out at `random`.
     pub fn refused(last: Option<&Self>, at: SystemTime, random: u8) -> Self {
         let pause = last.map_or(PAUSE, |last| last.pause() * 2).clamp(PAUSE, LONGEST_PAUSE);
-        let pause = pause - pause / 4 * u32::from(random) / u32::from(u8::MAX);
-        Self::Failed { at, pause, unsure: last.is_some_and(Self::is_unsure) }
+        let left_out = pause / 4 * u32::from(random) / u32::from(u8::MAX);
+        Self::Failed { at, pause, left_out, unsure: last.is_some_and(Self::is_unsure) }
     }
 
     /// For how long nobody tries again after it.
+    pub fn rest(&self) -> Duration {
+        match self {
+            Self::UnderWay { .. } => Duration::ZERO,
+            Self::Failed { pause, left_out, .. } => pause.saturating_sub(*left_out),
+        }
+    }
+
+    /// The same before anything was left out.
     fn pause(&self) -> Duration {
         match self {
             Self::UnderWay { .. } => Duration::ZERO,
@@ -225,7 +235,9 @@ impl Session {
 
     /// Whether a try failed just now, so that it is too early for the next one.
     pub fn rests(&self, now: SystemTime) -> bool {
-        matches!(self.attempt, Some(Attempt::Failed { at, pause, .. }) if lasts(at, pause, now))
+        self.attempt
+            .as_ref()
+            .is_some_and(|attempt| matches!(attempt, Attempt::Failed { at, .. } if lasts(*at, attempt.rest(), now)))
     }
 
     /// Whether the access token may be renewed because it is refused before its end.

@@ -58,8 +58,8 @@ impl Sessions {
             Failure::LeftAlone => Attempt::kept_back(shown.last.as_ref(), now),
             Failure::InvalidGrant | Failure::Unavailable { .. } => Attempt::troubled(now),
         };
-        if let (Failure::Refused { .. }, Attempt::Failed { pause, .. }) = (&failure, &failed) {
-            let again_in_ms = pause.as_millis();
+        if matches!(failure, Failure::Refused { .. }) {
+            let again_in_ms = failed.rest().as_millis();
             tracing::warn!(session = self.name(), why, help, again_in_ms, "the issuer does not renew a session");
         }
         self.rest(&marked, failed).await?;

@@ -132,18 +132,25 @@ fn who_refuses_us_is_asked_ever_more_seldom() {
         let mut last: Option<Attempt> = None;
         let next = move |_| {
             let attempt = Attempt::refused(last.as_ref(), at(600), random);
-            let Attempt::Failed { pause, .. } = attempt else { panic!("it failed") };
+            let rest = attempt.rest();
+            assert!(session(None).with_attempt(attempt.clone()).rests(at(600) + rest - Duration::from_millis(1)));
+            assert!(!session(None).with_attempt(attempt.clone()).rests(at(600) + rest));
             last = Some(attempt);
-            pause.as_millis()
+            rest.as_millis()
         };
         (0..8).map(next).collect::<Vec<_>>()
     };
     assert_eq!(pauses(0), [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
-    assert_eq!(pauses(255), [750, 1125, 1687, 2531, 3796, 5695, 8542, 12_814]);
+    assert_eq!(
+        pauses(255),
+        [750, 1500, 3000, 6000, 12_000, 22_500, 22_500, 22_500],
+        "each a quarter sooner, none more"
+    );
     let twice = Attempt::refused(Some(&Attempt::refused(None, at(600), 0)), at(601), 0);
     let kept_back = Attempt::kept_back(Some(&twice), at(603));
-    assert_eq!(kept_back, Attempt::Failed { at: at(603), pause: 2 * PAUSE, unsure: false });
-    assert_eq!(Attempt::kept_back(None, at(600)), Attempt::Failed { at: at(600), pause: PAUSE, unsure: false });
+    let failed = |seconds, pause| Attempt::Failed { at: at(seconds), pause, left_out: Duration::ZERO, unsure: false };
+    assert_eq!(kept_back, failed(603, 2 * PAUSE));
+    assert_eq!(Attempt::kept_back(None, at(600)), failed(600, PAUSE));
 }
 
 /// Once it is not known whether the issuer has exchanged a refresh token, no further try makes that sure.
