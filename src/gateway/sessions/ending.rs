@@ -1,8 +1,8 @@
 //! How sessions end: by their browser, by their issuer, or because the browser has another one.
 //!
 //! A logout at the issuer also ends the login that is on its way: its code was exchanged, and its session is not written yet.
-//! So each logout is noted for as long as a login may take, with the time at which the issuer says it was; a login looks for
-//! that once its session is written, and is over where its ID token is no younger.
+//! So each logout is noted for as long as a login may take, with the time at which the issuer says it was, of several the
+//! latest; a login looks for that once its session is written, and is over where its ID token is no younger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Live, Sessions};
 use crate::policy::claims::NumericDate;
 use crate::policy::reject::Reject;
 use crate::policy::session::{Cookie, Login};
-use crate::remote::store::{Given, Kind, Name};
+use crate::remote::store::{Given, Kind, Name, StoreFault};
 use crate::telemetry::labels::SessionEvent;
 
 /// For how long requests may be on their way that a browser sent with a cookie it had before.
@@ -21,6 +21,9 @@ const ON_THE_WAY: Duration = Duration::from_secs(60);
 
 /// What a login takes at most beside the call of the token endpoint: keys that are fetched, and a store that is slow.
 const LOGIN: Duration = Duration::from_secs(300);
+
+/// How often a note is tried that others change at the same time. Each time one of them has noted a logout.
+const TRIES: usize = 100;
 
 impl Sessions {
     /// Ends a session: it is removed here first, then its refresh token is given back to the issuer, without waiting for that.
@@ -108,13 +111,22 @@ impl Sessions {
         list("sub", &login.subject).into_iter().chain(by_sid).collect()
     }
 
-    /// Notes that the issuer has ended these logins at that time.
-    async fn note_end(&self, which: [&str; 3], at: NumericDate) -> Result<(), Reject> {
+    /// Notes that the issuer has ended these logins at that time, or keeps a later one that was noted.
+    async fn note_end(&self, which: [&str; 3], at: NumericDate) -> Result<(), StoreFault> {
         let Some(note) = self.end_notes(which).into_iter().next() else { return Ok(()) };
         let life = self.plan.endpoint.source().timeout + LOGIN;
-        let entry = Bytes::from(at.seconds().to_string());
-        let written = self.plan.store.write(note, entry, life, Given::Any).await;
-        written.map(drop).map_err(Reject::from)
+        for _ in 0..TRIES {
+            let noted = self.plan.store.read(note).await?;
+            let latest = noted.as_deref().and_then(noted_time).filter(|noted| *noted > at).unwrap_or(at);
+            // All are of one length: what begins so is the same.
+            let entry = Bytes::copy_from_slice(&latest.seconds().to_be_bytes());
+            let given = noted.map_or(Given::Absent, Given::Begins);
+            if self.plan.store.write(note, entry, life, given).await? {
+                return Ok(());
+            }
+        }
+        let help = "the issuer can send the logout again; see what writes into the store";
+        Err(StoreFault { why: "the note of a logout is changed over and over".to_owned(), help })
     }
 
     /// Whether the issuer has ended a login whose ID token it made at the time `issued`.
@@ -122,10 +134,9 @@ impl Sessions {
         let by_sid = login.sid.as_deref().map(|sid| ["sid", &login.issuer, sid]);
         for which in by_sid.into_iter().chain([["sub", &login.issuer, &login.subject]]) {
             for note in self.end_notes(which) {
-                let noted = self.plan.store.read(note).await?;
-                let at = noted.map(|entry| std::str::from_utf8(&entry).ok().and_then(|text| text.parse().ok()));
+                let Some(noted) = self.plan.store.read(note).await? else { continue };
                 // What cannot be read was not written by us: nobody is logged in by that.
-                if at.is_some_and(|at: Option<f64>| at.is_none_or(|at| issued.seconds() <= at)) {
+                if noted_time(&noted).is_none_or(|at| issued <= at) {
                     return Ok(true);
                 }
             }
@@ -147,6 +158,11 @@ impl Sessions {
         }
         Ok(())
     }
+}
+
+/// The time of a logout, as it is noted.
+fn noted_time(entry: &[u8]) -> Option<NumericDate> {
+    NumericDate::new(f64::from_be_bytes(entry.try_into().ok()?))
 }
 
 /// Where it is noted that the browser which had this cookie got another one.

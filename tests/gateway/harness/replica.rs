@@ -110,6 +110,15 @@ impl Replica {
         self.sessions.create(login, granted, NumericDate::from(self.clock.wall())).await.unwrap()
     }
 
+    /// The cookie of a login whose ID token was made at that time, or the code of its refusal.
+    pub async fn logged_in_at(&self, tokens: &Tokens, name: &str, issued: f64) -> Result<String, String> {
+        let answer = tokens.login(name).to_string();
+        let granted = Granted::parse(answer.as_bytes(), self.clock.wall()).unwrap();
+        let issued = NumericDate::new(issued).unwrap();
+        let created = self.sessions.create(login(name), granted, issued).await;
+        created.map_err(|reject| reject.code().to_string())
+    }
+
     /// The access token that goes upstream with a request of that cookie, or the code of its refusal.
     pub async fn access(&self, cookie: &str) -> Result<String, String> {
         let access = async {

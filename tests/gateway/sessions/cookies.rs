@@ -114,6 +114,43 @@ async fn a_logout_ends_it_everywhere_at_once_and_gives_the_refresh_token_back() 
     assert_eq!((here.events("created"), here.events("logged_out")), (1, 1));
 }
 
+/// Logouts may be told in another order than they were made in.
+#[tokio::test]
+async fn an_older_logout_lets_no_login_in_that_a_later_one_keeps_out() {
+    let world = World::start().await;
+    let (here, there) = (world.replica(), world.replica());
+    let issuer = "https://issuer.example.com";
+    let at = |seconds| NumericDate::new(seconds).unwrap();
+    let ended = || refused("login_state_invalid");
+    for by_subject in [false, true] {
+        let end = async |replica: &Replica, seconds| {
+            let ended = if by_subject {
+                replica.sessions.end_by_subject(issuer, "alice", at(seconds)).await
+            } else {
+                replica.sessions.end_by_sid(issuer, "sid-alice", at(seconds)).await
+            };
+            assert_eq!(ended.unwrap(), 0);
+        };
+        end(&here, 110.0).await;
+        world.pass(200);
+        end(&there, 100.0).await;
+        for issued in [99.0, 105.0, 109.5, 110.0] {
+            assert_eq!(here.logged_in_at(&world.tokens, "alice", issued).await, ended(), "{issued}");
+        }
+        assert!(here.logged_in_at(&world.tokens, "alice", 110.5).await.is_ok());
+        let bob = here.logged_in_at(&world.tokens, "bob", 105.0).await;
+        assert!(bob.is_ok(), "it is another's");
+        // The older one is for a login on its way, too: it is noted for as long as that may take.
+        world.pass(304);
+        assert_eq!(here.logged_in_at(&world.tokens, "alice", 105.0).await, ended());
+        world.pass(1);
+        let after = here.logged_in_at(&world.tokens, "alice", 105.0).await;
+        assert!(after.is_ok(), "it is forgotten");
+        assert_eq!(here.sessions.end_by_subject(issuer, "alice", at(0.0)).await.unwrap(), 2);
+        world.pass(305);
+    }
+}
+
 #[tokio::test]
 async fn the_issuer_ends_its_own_sessions_and_those_of_a_subject() {
     let world = World::start().await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bearward::config::{Authentication, Secret, StoreAddress};
+use bearward::policy::claims::NumericDate;
 use bearward::policy::session::Cookie;
 use bearward::remote::clock::Clock;
 use bearward::remote::store::{self, Store};
@@ -217,6 +218,25 @@ async fn what_is_granted_for_a_forgotten_session_is_given_back() {
     assert_eq!(told, refused("session_expired"));
     world.tokens.was_asked(2).await;
     assert_eq!(world.tokens.revoked(), ["refresh-alice-2"]);
+}
+
+/// Of several logouts that are told at once the latest counts.
+#[tokio::test]
+async fn logouts_that_two_gateways_are_told_at_once_are_noted_by_the_latest() {
+    let Some(world) = World::start().await else { return };
+    let replicas = [world.replica(), world.replica()];
+    // 100 to 119, in no order.
+    let times = || (0..20_u32).map(|number| f64::from(100 + 7 * number % 20)).enumerate();
+    let told = times().map(|(number, at)| {
+        let (sessions, at) = (&replicas[number % 2].sessions, NumericDate::new(at).unwrap());
+        sessions.end_by_subject("https://issuer.example.com", "alice", at)
+    });
+    for ended in join_all(told).await {
+        assert_eq!(ended.unwrap(), 0);
+    }
+    let login = |issued| replicas[0].logged_in_at(&world.tokens, "alice", issued);
+    assert_eq!(login(119.0).await, refused("login_state_invalid"));
+    assert!(login(119.5).await.is_ok());
 }
 
 /// Whatever answers at the store's address instead of a store: nobody has a session of it, and nobody waits without end.
