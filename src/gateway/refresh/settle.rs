@@ -7,7 +7,7 @@ use crate::gateway::random;
 use crate::gateway::sessions::{Live, Sessions};
 use crate::policy::grant::Granted;
 use crate::policy::reject::Reject;
-use crate::policy::session::Attempt;
+use crate::policy::session::{Attempt, Session};
 use crate::remote::store::StoreFault;
 use crate::remote::token_endpoint::Failure;
 use crate::telemetry::labels::{RefreshResult, SessionEvent};
@@ -89,7 +89,7 @@ impl Sessions {
             };
             match stood {
                 // Written after all, and only the store's word of it was lost.
-                Ok(Some(there)) if there.session.access_token.text == granted.access_token.text => {
+                Ok(Some(there)) if has(&there.session, &granted) => {
                     return self.unless_spent(there);
                 }
                 // Used meanwhile, or somebody else tries with what is worth nothing any more.
@@ -166,4 +166,12 @@ impl Sessions {
     fn count_refresh(&self, result: RefreshResult) {
         self.telemetry.metrics.session_refreshed(&self.plan.name, result);
     }
+}
+
+/// Whether a session has what was granted. Not by the access token's text alone: an issuer may grant one again while it is
+/// good, with another refresh token.
+fn has(session: &Session, granted: &Granted) -> bool {
+    let (there, token) = (&session.access_token, &granted.access_token);
+    let is_kept = |rotated: &String| session.refresh_token.as_ref() == Some(rotated);
+    there.text == token.text && there.received == token.received && granted.refresh_token.as_ref().is_none_or(is_kept)
 }

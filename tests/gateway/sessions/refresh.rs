@@ -1,5 +1,7 @@
 //! How one gateway keeps an access token fresh.
 
+use std::time::Duration;
+
 use bearward::remote::token_endpoint::Grant;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -301,6 +303,36 @@ async fn what_is_granted_after_a_logout_is_given_back() {
     assert_eq!(replica.refreshes("discarded"), 1);
     world.tokens.was_asked(3).await;
     assert!(world.tokens.revoked().contains(&"refresh-alice-2".to_owned()));
+}
+
+/// Some issuers grant the same access token again while it is good, and rotate the refresh token all the same.
+#[tokio::test]
+async fn a_refresh_token_that_comes_with_the_old_access_token_is_kept() {
+    let world = World::start().await;
+    let answer = json!({ "expires_in": 600, "access_token": "same" });
+    world.tokens.say(answer);
+    let (replica, cookie) = world.logged_in().await;
+    world.pass(540);
+    world.tokens.hold();
+    let live = replica.sessions.peek(&cookie).await.unwrap().unwrap();
+    replica.sessions.fresh(live, None).await.unwrap();
+    world.tokens.was_asked(1).await;
+    // Another request notes that the session is used, after it was marked and before the answer is there.
+    replica.sessions.open(&cookie).await.unwrap().unwrap();
+    let noted = async {
+        while replica.sessions.peek(&cookie).await.unwrap().unwrap().session.used != world.clock.wall() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), noted).await.expect("the use is not noted");
+    world.tokens.release();
+    replica.renewals.idle().await;
+    let kept = replica.sessions.peek(&cookie).await.unwrap().unwrap();
+    assert_eq!(kept.session.refresh_token.as_deref(), Some("refresh-alice-2"));
+    assert_eq!(kept.session.attempt, None);
+    world.pass(600);
+    assert_eq!(replica.access(&cookie).await, Ok("same".to_owned()));
+    assert_eq!((world.tokens.asked().len(), world.tokens.reused(), replica.refreshes("success")), (2, 0, 2));
 }
 
 /// A token that came instead of one that was refused, and that nobody has taken yet, is not exchanged in its turn.
