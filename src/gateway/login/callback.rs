@@ -2,7 +2,8 @@
 //!
 //! In this order: the answer belongs to an attempt of this browser, and comes from its issuer; the attempt counts once, on all
 //! replicas; the code is exchanged; the ID token says who it is; the access token is good, or can be renewed; the session is
-//! made, with a cookie that nobody had before; a session that the browser had is ended. Where that breaks off after the exchange, what was granted is given back.
+//! made, with a cookie that nobody had before; a session that the browser had is ended. Where that breaks off after the
+//! exchange what was granted is given back, unless the browser has a session: that may be of the same login at the issuer.
 
 use std::sync::Arc;
 
@@ -35,27 +36,36 @@ impl Visit<'_> {
         if !self.happens_once(["state", &attempt.state()], Attempt::LIFE).await? {
             return Err(Reject::LoginStateInvalid { why: "the login of that `state` was completed before" });
         }
-        let (granted, unclaimed) = self.exchange(&attempt, code).await?;
+        let before = cookies::find(headers, &self.site.cookie);
+        let (granted, unclaimed) = self.exchange(&attempt, code, before).await?;
         let (login, issued) = self.who(&attempt, &granted).await?;
         self.lasts(&granted)?;
-        let before = cookies::find(headers, &self.site.cookie);
         let value = self.party.sessions.create(login, granted, issued).await?;
-        unclaimed.claim();
+        if let Some(unclaimed) = unclaimed {
+            unclaimed.claim();
+        }
         self.set(&self.site.cookie, Some((&value, self.own.lifetime)));
         self.replaces(before).await;
         super::redirect(StatusCode::FOUND, attempt.return_to())
     }
 
     /// What the issuer grants for the code. Where it names no scopes they are those that were asked for (RFC 6749 section 5.1),
-    /// and stay so, whatever others are asked for later.
-    async fn exchange(&self, attempt: &Attempt, code: String) -> Result<(Granted, Unclaimed), Reject> {
+    /// and stay so, whatever others are asked for later. It is to be given back where no session comes of it; not so where the
+    /// browser has one `before`: with that refresh token some issuers end whatever came of the same person's login there.
+    async fn exchange(
+        &self,
+        attempt: &Attempt,
+        code: String,
+        before: Found<'_>,
+    ) -> Result<(Granted, Option<Unclaimed>), Reject> {
         let (sessions, verifier) = (Arc::clone(&self.party.sessions), attempt.verifier());
+        let is_alone = before == Found::Nothing;
         let redirect_uri = self.site.redirect_uri();
         let asked = self.gateway.on_control(async move {
             let grant = Grant::Code { code: &code, verifier: &verifier, redirect_uri: &redirect_uri };
             let granted = sessions.endpoint().ask(grant, None).await?;
             // Here, where it is also done when the browser has left meanwhile.
-            let unclaimed = sessions.unclaimed(&granted);
+            let unclaimed = is_alone.then(|| sessions.unclaimed(&granted));
             Ok((granted, unclaimed))
         });
         let (mut granted, unclaimed) = asked.await?.map_err(|failure| match &failure {

@@ -98,7 +98,10 @@ impl Sessions {
                 Ok(None) => {
                     // Ended meanwhile: what was granted after that is nobody's.
                     self.count_refresh(RefreshResult::Discarded);
-                    granted.refresh_token.into_iter().for_each(|token| self.give_back(token));
+                    // Nor is it given back where the browser has another session, or where that is not known.
+                    if let (Some(token), Ok(false)) = (granted.refresh_token, self.was_replaced(&live.cookie).await) {
+                        self.give_back(token);
+                    }
                     return Err(ENDED);
                 }
                 Err(fault) if live.session.remains(&self.plan.terms, self.clock.wall()).is_zero() => {

@@ -55,11 +55,16 @@ impl Sessions {
     pub async fn refusal(&self, value: &str) -> Reject {
         let expired = Reject::SessionExpired { why: "no session is of this cookie" };
         let Some(cookie) = Cookie::parse(value) else { return expired };
-        match self.plan.store.read(replaced(&cookie)).await {
-            Ok(None) => expired,
-            Ok(Some(_)) => Reject::SessionReplaced,
+        match self.was_replaced(&cookie).await {
+            Ok(false) => expired,
+            Ok(true) => Reject::SessionReplaced,
             Err(fault) => fault.into(),
         }
+    }
+
+    /// Whether the browser that had this cookie has another session now, in place of the one that was.
+    pub(in crate::gateway) async fn was_replaced(&self, cookie: &Cookie) -> Result<bool, StoreFault> {
+        Ok(self.plan.store.read(replaced(cookie)).await?.is_some())
     }
 
     /// Ends every session that the issuer knows by that `sid`, and those of logins on their way that it began before `at`;

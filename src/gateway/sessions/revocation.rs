@@ -1,5 +1,8 @@
 //! Refresh tokens that nobody will use are given back to their issuer (RFC 7009): in the background, as well as that goes. So
 //! what was granted ends with what it was granted for, where the issuer has a revocation endpoint.
+//!
+//! Some issuers end more by that: whatever came of the same person's login there. So nothing is given back of a login that
+//! fails or of a session that is replaced while the browser has another session, which may be of that same login.
 
 use std::sync::Arc;
 

@@ -167,6 +167,27 @@ async fn what_was_granted_to_a_login_that_fails_is_given_back() {
     assert_eq!(world.tokens.revoked().len(), 3);
 }
 
+/// Some issuers end a person's whole login by any refresh token of it.
+#[tokio::test]
+async fn a_login_that_fails_takes_nothing_from_the_session_that_the_browser_has() {
+    let world = World::start().await;
+    let mut browser = world.logged_in().await;
+    let fails = async |browser: &mut super::Browser, name: &str| {
+        let begun = world.begun(browser, "/").await;
+        let bad = json!({ "id_token": world.id_token_but(&begun.nonce, &json!({ "aud": "other" })) });
+        let granted = merged(world.granted(name, &begun.nonce), &bad);
+        assert_eq!(world.comes_back(browser, &begun, &granted).await.status, 403);
+    };
+    fails(&mut browser, "ada").await;
+    // Where the browser has no session it is given back: each of the three had its code exchanged.
+    fails(&mut world.browser(), "bob").await;
+    world.tokens.was_asked(4).await;
+    assert_eq!(world.tokens.revoked(), ["refresh-bob-1"]);
+    world.around.hands.advance(Duration::from_secs(601));
+    let answer = browser.peek("GET", "/orders", super::SCRIPT).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 #[tokio::test]
 async fn what_was_granted_while_the_store_is_down_is_given_back() {
     let Some(mut redis) = Redis::start(&[]) else { return };

@@ -305,6 +305,27 @@ async fn what_is_granted_after_a_logout_is_given_back() {
     assert!(world.tokens.revoked().contains(&"refresh-alice-2".to_owned()));
 }
 
+/// Some issuers end a person's whole login by any refresh token of it, and so the session that the browser has now.
+#[tokio::test]
+async fn what_is_granted_after_another_login_of_the_browser_is_not_given_back() {
+    let world = World::start().await;
+    let (replica, cookie) = world.logged_in().await;
+    let live = replica.sessions.open(&cookie).await.unwrap().unwrap();
+    world.pass(600);
+    world.tokens.hold();
+    let (told, ()) = tokio::join!(replica.access(&cookie), async {
+        world.tokens.was_asked(1).await;
+        replica.sessions.leave(&live).await.unwrap();
+        world.tokens.release();
+    });
+    assert_eq!((told, replica.refreshes("discarded")), (refused("session_expired"), 1));
+    let bob = replica.login(&world.tokens, "bob").await;
+    let bob = replica.sessions.open(&bob).await.unwrap().unwrap();
+    replica.sessions.end(&bob).await.unwrap();
+    world.tokens.was_asked(2).await;
+    assert_eq!(world.tokens.revoked(), ["refresh-bob-1"]);
+}
+
 /// Some issuers grant the same access token again while it is good, and rotate the refresh token all the same.
 #[tokio::test]
 async fn a_refresh_token_that_comes_with_the_old_access_token_is_kept() {
