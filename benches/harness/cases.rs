@@ -26,7 +26,7 @@ use bearward::gateway::request_body::Pace;
 use bearward::gateway::{Claimed, Gateways, PROVEN_BYTES, Shared, authenticate};
 use bearward::policy::claims::NumericDate;
 use bearward::policy::decision::{BEFORE_KEY, TokenCase, walk_token};
-use bearward::policy::forwarded::Hop;
+use bearward::policy::forwarded::{Client, Hop};
 use bearward::policy::grant::Granted;
 use bearward::policy::headers::{Onward, towards_client, towards_upstream};
 use bearward::policy::issuer::IssuerId;
@@ -492,6 +492,8 @@ fn rewrite(token: &str) -> Box<dyn FnMut()> {
         (http::header::DATE, HeaderValue::from_static("Wed, 25 Nov 2026 16:00:00 GMT")),
     ]);
     let (request_id, trace) = (RequestId::made([7; 16]), Trace::of(&sent, [7; 32], Sampling::OFF));
+    let hop = Hop { peer: IpAddr::from([192, 0, 2, 1]), trusted: false, tls: false };
+    let client = Client::of(&sent, hop, |_| false);
     Box::new(move || {
         let mut headers = sent.clone();
         let onward = Onward {
@@ -502,7 +504,8 @@ fn rewrite(token: &str) -> Box<dyn FnMut()> {
             keep_authorization: true,
             bearer: None,
             own_cookies: &[],
-            hop: Hop { peer: IpAddr::from([192, 0, 2, 1]), trusted: false, tls: false },
+            hop,
+            client,
             request_id: &request_id,
             trace: &trace,
         };

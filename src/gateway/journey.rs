@@ -16,7 +16,7 @@ use super::{Gateway, Peer, page};
 use crate::policy::browser;
 use crate::policy::cookies;
 use crate::policy::cors::{self, CrossOrigin};
-use crate::policy::forwarded::{Hop, client_address};
+use crate::policy::forwarded::{Client, Hop};
 use crate::policy::permit::{Grounds, Permit};
 use crate::policy::principal::Principal;
 use crate::policy::reject::{Code, Reject};
@@ -38,7 +38,8 @@ pub(super) struct Journey {
     method: Method,
     uri: Uri,
     asked: Asked,
-    client: std::net::IpAddr,
+    /// Who the client is.
+    pub(super) client: Client,
     _in_flight: Held,
     /// Where it came from.
     pub(super) hop: Hop,
@@ -82,7 +83,7 @@ impl Journey {
             method: request.method().clone(),
             uri: request.uri().clone(),
             asked: Asked::by(request),
-            client: client_address(headers, hop, trusted),
+            client: Client::of(headers, hop, trusted),
             _in_flight: shared.telemetry().metrics.request_started(),
             hop,
             request_id: kept.unwrap_or_else(|| RequestId::made(random())),
@@ -268,7 +269,7 @@ impl Drop for Journey {
             failure: self.failure,
             issuer: self.claimed.issuer.map(|issuer| issuer.0),
             verified: self.claimed.verified,
-            client: self.client,
+            client: self.client.address,
             duration: self.begun.elapsed(),
             visit: self.sent.map(|(upstream, entered)| Visit { upstream, time: entered.map(|at| at.elapsed()) }),
             request_id: self.request_id.value().clone(),

@@ -181,6 +181,7 @@ impl Gateway {
             bearer: bearer.as_ref(),
             own_cookies: self.in_force.own_cookies(),
             hop: journey.hop,
+            client: journey.client,
             request_id: &journey.request_id.clone(),
             trace: &journey.trace.clone(),
         };

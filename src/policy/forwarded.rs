@@ -4,8 +4,9 @@
 //!    the client, and all that it says about itself is replaced.
 //! 2. From a trusted proxy the chain is read from its near end: each hop that is itself trusted is passed over, and the
 //!    first that is not is the client. What cannot be read ends the search at the last hop that could.
-//! 3. The chain that goes upstream is what a trusted proxy sent, continued by the peer; or the peer alone. It goes in both
-//!    forms, which say the same: a proxy writes one of them, and may pass on the other from whoever sent it.
+//! 3. The chain that goes upstream is what a trusted proxy sent, as far as the nearest hops, continued by the peer; or the peer
+//!    alone. It goes in both forms, which say the same: a proxy writes one of them, and may pass on the other from whoever
+//!    sent it. Scheme and host are those that the client used, not what anybody farther out says.
 //!
 //! No decision about access ever rests on these fields.
 
@@ -32,41 +33,59 @@ pub struct Hop {
     pub tls: bool,
 }
 
-/// The address of the client: the peer, or what trusted proxies say is behind them.
-///
-/// An IPv4 address that came mapped into IPv6 is given as IPv4, so that one client has one address in every log.
-pub fn client_address(headers: &HeaderMap, hop: Hop, trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
-    let peer = hop.peer.to_canonical();
-    if !hop.trusted {
-        return peer;
+/// Who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// Its address. An IPv4 address that came mapped into IPv6 is given as IPv4, so that one client has one address in every
+    /// log.
+    pub address: IpAddr,
+    /// How far out in the chain it stands: it is the peer, or so many members from the near end.
+    hops: usize,
+}
+
+impl Client {
+    /// The peer, or what trusted proxies say is behind them.
+    pub fn of(headers: &HeaderMap, hop: Hop, trusted: impl Fn(IpAddr) -> bool) -> Self {
+        let mut client = Self { address: hop.peer.to_canonical(), hops: 0 };
+        if !hop.trusted {
+            return client;
+        }
+        for (place, node) in Chain::of(headers).nodes().into_iter().rev().enumerate() {
+            let Some(address) = node else { break };
+            client = Self { address, hops: place + 1 };
+            if !trusted(address) {
+                break;
+            }
+        }
+        client
     }
-    let chain: Vec<_> = match Chain::of(headers) {
-        Chain::Older => listed(headers, &X_FORWARDED_FOR).map(address).collect(),
-        Chain::Standard => listed(headers, &FORWARDED).map(|element| address(parameter(element, "for")?)).collect(),
-    };
-    let mut client = peer;
-    for hop in chain.into_iter().rev() {
-        let Some(address) = hop else { break };
-        client = address;
-        if !trusted(address) {
-            break;
+}
+
+/// How many hops of a chain are read and told, the nearest ones: what anybody may write must not make heads grow.
+const HOPS: usize = 32;
+
+/// The chain as a trusted proxy tells it, its far end first.
+enum Chain<'h> {
+    /// By `X-Forwarded-For`, as most write it; `-Proto` and `-Host` are the client's.
+    Older(Vec<&'h str>),
+    /// By `Forwarded`, where there is no `X-Forwarded-For`.
+    Standard(Vec<&'h str>),
+}
+
+impl<'h> Chain<'h> {
+    fn of(headers: &'h HeaderMap) -> Self {
+        if headers.contains_key(FORWARDED) && !headers.contains_key(&X_FORWARDED_FOR) {
+            Self::Standard(members(headers, &FORWARDED))
+        } else {
+            Self::Older(members(headers, &X_FORWARDED_FOR))
         }
     }
-    client
-}
 
-/// The form in which a trusted proxy tells the chain.
-enum Chain {
-    /// `X-Forwarded-For`, with `-Proto` and `-Host` of its far end: what most write.
-    Older,
-    /// `Forwarded`, where there is no `X-Forwarded-For`.
-    Standard,
-}
-
-impl Chain {
-    fn of(headers: &HeaderMap) -> Self {
-        let standard = headers.contains_key(FORWARDED) && !headers.contains_key(&X_FORWARDED_FOR);
-        if standard { Self::Standard } else { Self::Older }
+    fn nodes(&self) -> Vec<Option<IpAddr>> {
+        match self {
+            Self::Older(members) => members.iter().map(|member| address(member)).collect(),
+            Self::Standard(members) => members.iter().map(|member| address(parameter(member, "for")?)).collect(),
+        }
     }
 }
 
@@ -77,67 +96,68 @@ struct Way {
     addresses: String,
     /// `Forwarded`.
     elements: String,
-    /// The scheme that the far end used.
+    /// The scheme that the client used.
     proto: Option<&'static str>,
     /// The host that it asked for.
     host: Option<String>,
 }
 
 impl Way {
-    /// What a trusted proxy says of it.
-    fn told(headers: &HeaderMap) -> Self {
-        match Chain::of(headers) {
-            Chain::Older => {
+    /// What a trusted proxy says of it. Scheme and host are what the proxy that the client spoke to says: whatever stands
+    /// farther out in the chain may be of the client's own making.
+    fn told(headers: &HeaderMap, client: Client) -> Self {
+        let (chain, host) = (Chain::of(headers), |host: &str| can_be_quoted(host).then(|| host.to_owned()));
+        let nodes = chain.nodes();
+        let clients = nodes.len().checked_sub(client.hops.max(1));
+        match chain {
+            Chain::Older(members) => {
                 let proto = single(headers, &X_FORWARDED_PROTO).and_then(scheme);
-                let host = single(headers, &X_FORWARDED_HOST).filter(|host| can_be_quoted(host)).map(str::to_owned);
-                let mut elements = Vec::new();
-                for (place, member) in listed(headers, &X_FORWARDED_FOR).enumerate() {
-                    let far = if place == 0 { (proto, host.as_deref()) } else { (None, None) };
-                    elements.push(element(address(member), far.0, far.1));
-                }
+                let host = single(headers, &X_FORWARDED_HOST).and_then(host);
+                let said = |place| if clients == Some(place) { (proto, host.as_deref()) } else { (None, None) };
+                let mut elements: Vec<_> =
+                    nodes.iter().enumerate().map(|(place, node)| element(*node, said(place))).collect();
                 if elements.is_empty() && (proto.is_some() || host.is_some()) {
-                    elements.push(element(None, proto, host.as_deref()));
+                    elements.push(element(None, (proto, host.as_deref())));
                 }
-                Self { addresses: as_it_came(headers, &X_FORWARDED_FOR), elements: elements.join(", "), proto, host }
+                Self { addresses: members.join(", "), elements: elements.join(", "), proto, host }
             }
-            Chain::Standard => {
-                let node = |element| {
-                    parameter(element, "for").and_then(address).map_or(UNKNOWN.to_owned(), |at| at.to_string())
-                };
-                let far = |name| listed(headers, &FORWARDED).next().and_then(|element| parameter(element, name));
+            Chain::Standard(members) => {
+                let clients = clients.and_then(|place| members.get(place));
+                let said = |name| clients.and_then(|member| parameter(member, name));
                 Self {
-                    addresses: listed(headers, &FORWARDED).map(node).collect::<Vec<_>>().join(", "),
-                    elements: as_it_came(headers, &FORWARDED),
-                    proto: far("proto").and_then(scheme),
-                    host: far("host").filter(|host| can_be_quoted(host)).map(str::to_owned),
+                    addresses: nodes.iter().map(|node| named(*node)).collect::<Vec<_>>().join(", "),
+                    // A quote that is not closed would quote what comes behind it.
+                    elements: members
+                        .iter()
+                        .map(|member| if is_quoted_well(member) { member } else { "for=unknown" })
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                    proto: said("proto").and_then(scheme),
+                    host: said("host").and_then(host),
                 }
             }
         }
     }
 }
 
-/// A node that nobody can name (RFC 7239 section 6.2).
-const UNKNOWN: &str = "unknown";
-
 /// Sets `Forwarded`, `X-Forwarded-For`, `-Proto` and `-Host`; `authority` is the one that was decided on.
-pub(super) fn set_forwarded(headers: &mut HeaderMap, hop: Hop, authority: &str) {
+pub(super) fn set_forwarded(headers: &mut HeaderMap, hop: Hop, client: Client, authority: &str) {
     let peer = hop.peer.to_canonical();
     let proto = if hop.tls { "https" } else { "http" };
-    let way = if hop.trusted { Way::told(headers) } else { Way::default() };
+    let way = if hop.trusted { Way::told(headers, client) } else { Way::default() };
 
     let host = Some(authority).filter(|authority| can_be_quoted(authority));
-    put(headers, &FORWARDED, joined(way.elements, &element(Some(peer), Some(proto), host)));
+    put(headers, &FORWARDED, joined(way.elements, &element(Some(peer), (Some(proto), host))));
     put(headers, &X_FORWARDED_FOR, joined(way.addresses, &peer.to_string()));
     headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(way.proto.unwrap_or(proto)));
     put(headers, &X_FORWARDED_HOST, way.host.unwrap_or_else(|| authority.to_owned()));
 }
 
-/// One element of `Forwarded`.
-fn element(node: Option<IpAddr>, proto: Option<&str>, host: Option<&str>) -> String {
+/// One element of `Forwarded`: a node, the scheme that it used and the host that it asked for.
+fn element(node: Option<IpAddr>, (proto, host): (Option<&str>, Option<&str>)) -> String {
     let mut element = match node {
-        Some(IpAddr::V4(address)) => format!("for={address}"),
         Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
-        None => format!("for={UNKNOWN}"),
+        node => format!("for={}", named(node)),
     };
     if let Some(proto) = proto {
         element.extend([";proto=", proto]);
@@ -146,6 +166,11 @@ fn element(node: Option<IpAddr>, proto: Option<&str>, host: Option<&str>) -> Str
         element.extend([";host=\"", host, "\""]);
     }
     element
+}
+
+/// Its address, or the word for a node that nobody can name (RFC 7239 section 6.2).
+fn named(node: Option<IpAddr>) -> String {
+    node.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
 }
 
 /// A quoted string cannot hold a bare quote or backslash; no authority that was decided on has one.
@@ -164,10 +189,6 @@ fn joined(mut chain: String, link: &str) -> String {
     chain + link
 }
 
-fn as_it_came(headers: &HeaderMap, name: &HeaderName) -> String {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(", ")
-}
-
 /// What cannot be said is not said.
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: String) {
     match HeaderValue::try_from(value) {
@@ -183,15 +204,33 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     (values.next().is_none() && !value.contains(',')).then_some(value)
 }
 
-/// The members of a list-valued field, all its lines as one list (RFC 9110 section 5.3).
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+/// The nearest members of a list-valued field, all its lines as one list (RFC 9110 sections 5.3 and 5.6.1).
+fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h str> {
     // What is no text becomes a member that no address is read from, so that it ends the search and is not skipped.
-    headers.get_all(name).iter().flat_map(|value| value.to_str().unwrap_or("?").split(',')).map(str::trim)
+    let lines = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut members: Vec<_> = lines.flat_map(|line| parts(line, ',')).filter(|member| !member.is_empty()).collect();
+    members.drain(..members.len().saturating_sub(HOPS));
+    members
+}
+
+/// Divides a text where it is not quoted (RFC 9110 section 5.6.4).
+fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (quotes, mut quoted) = (is_quoted_well(text), false);
+    let divides = move |letter| {
+        quoted ^= quotes && letter == '"';
+        letter == separator && !quoted
+    };
+    text.split(divides).map(str::trim)
+}
+
+/// Whether every quote is closed; one that is not quotes nothing.
+fn is_quoted_well(text: &str) -> bool {
+    text.matches('"').count() % 2 == 0
 }
 
 /// A parameter of one `Forwarded` element (RFC 7239 section 4).
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    element.split(';').find_map(|pair| {
+    parts(element, ';').find_map(|pair| {
         let (known, value) = pair.split_once('=')?;
         known.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
     })
@@ -218,7 +257,7 @@ mod tests {
         let trusted = |address: IpAddr| address.to_string().starts_with(TRUSTED);
         let peer: IpAddr = peer.parse().unwrap();
         let hop = Hop { peer, trusted: trusted(peer.to_canonical()), tls: false };
-        client_address(&headers, hop, trusted).to_string()
+        Client::of(&headers, hop, trusted).address.to_string()
     }
 
     #[test]
@@ -247,6 +286,13 @@ mod tests {
                 "10.0.0.9",
                 "an obfuscated node is no address",
             ),
+            (
+                "10.0.0.1",
+                vec![("forwarded", "for=9.9.9.9;host=\"x,for=6.6.6.6\"")],
+                "9.9.9.9",
+                "what is quoted is no member",
+            ),
+            ("10.0.0.1", vec![("forwarded", "for=\"6.6.6.6, for=9.9.9.9")], "9.9.9.9", "unless the quote stays open"),
         ] {
             assert_eq!(client(peer, &fields), expected, "{why}");
         }
@@ -259,7 +305,8 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         let hop = Hop { peer: "10.0.0.1".parse().unwrap(), trusted, tls: false };
-        set_forwarded(&mut headers, hop, "api.test:8080");
+        let client = Client::of(&headers, hop, |address| address.to_string().starts_with(TRUSTED));
+        set_forwarded(&mut headers, hop, client, "api.test:8080");
         ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].map(|name| {
             let values: Vec<_> = headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
             values.join(" | ")
@@ -294,21 +341,49 @@ mod tests {
             (
                 vec![(xff, "2001:db8::1, nobody"), (xff, "1.2.3.4:5"), https],
                 [
-                    "for=\"[2001:db8::1]\";proto=https, for=unknown, for=1.2.3.4",
+                    "for=\"[2001:db8::1]\", for=unknown, for=1.2.3.4;proto=https",
                     "2001:db8::1, nobody, 1.2.3.4:5",
                     "https",
                     "api.test:8080",
                 ],
             ),
             (
-                vec![(forwarded, "For=\"[2001:db8::1]:5\";Proto=https;by=_a;host=public.example, for=_b")],
+                vec![(forwarded, "for=_b, For=\"[2001:db8::1]:5\";Proto=https;by=_a;host=public.example")],
                 [
-                    "For=\"[2001:db8::1]:5\";Proto=https;by=_a;host=public.example, for=_b",
-                    "2001:db8::1, unknown",
+                    "for=_b, For=\"[2001:db8::1]:5\";Proto=https;by=_a;host=public.example",
+                    "unknown, 2001:db8::1",
                     "https",
                     "public.example",
                 ],
             ),
+            // The client's own words stand before those of the proxy that it spoke to.
+            (
+                vec![
+                    (forwarded, "for=6.6.6.6;proto=https;host=evil.example"),
+                    (forwarded, "for=1.2.3.4;proto=https;host=public.example, for=10.0.0.2;proto=http;host=inner"),
+                ],
+                [
+                    "for=6.6.6.6;proto=https;host=evil.example, for=1.2.3.4;proto=https;host=public.example, \
+                     for=10.0.0.2;proto=http;host=inner",
+                    "6.6.6.6, 1.2.3.4, 10.0.0.2",
+                    "https",
+                    "public.example",
+                ],
+            ),
+            (
+                vec![(forwarded, "for=\"6.6.6.6, for=1.2.3.4")],
+                ["for=unknown, for=1.2.3.4", "6.6.6.6, 1.2.3.4", "http", "api.test:8080"],
+            ),
+            (
+                vec![(xff, "6.6.6.6, 1.2.3.4, 10.0.0.2"), https],
+                [
+                    "for=6.6.6.6, for=1.2.3.4;proto=https, for=10.0.0.2",
+                    "6.6.6.6, 1.2.3.4, 10.0.0.2",
+                    "https",
+                    "api.test:8080",
+                ],
+            ),
+            (vec![(xff, ",, ,1.2.3.4,")], ["for=1.2.3.4", "1.2.3.4", "http", "api.test:8080"]),
             // What may be of whoever the proxy passes on, it does not say itself.
             (
                 vec![(xff, "1.2.3.4"), (forwarded, "for=6.6.6.6;proto=https")],
@@ -330,6 +405,17 @@ mod tests {
             let continued = |chain: &str, link: &str| joined(chain.to_owned(), link);
             let expected = [&*continued(elements, OURS), &*continued(addresses, "10.0.0.1"), proto, host];
             assert_eq!(sent(true, &fields), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn however_long_a_chain_is_the_nearest_of_it_are_told() {
+        for (name, member) in
+            [("x-forwarded-for", "1.2.3.4,"), ("forwarded", "for=1.2.3.4,"), ("x-forwarded-for", "?,")]
+        {
+            let [elements, addresses, ..] = sent(true, &[(name, &member.repeat(2000))]);
+            assert_eq!(elements.split(',').count(), HOPS + 1, "{name}");
+            assert_eq!(addresses.split(',').count(), HOPS + 1, "{name}");
         }
     }
 }

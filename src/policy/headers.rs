@@ -21,7 +21,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
 use super::cookies;
-use super::forwarded::{Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
+use super::forwarded::{Client, Hop, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, set_forwarded};
 use super::trace::{RequestId, Trace, X_REQUEST_ID};
 
 /// What a request's head becomes on its way to the upstream.
@@ -43,6 +43,8 @@ pub struct Onward<'a> {
     pub own_cookies: &'a [String],
     /// Where the request came from.
     pub hop: Hop,
+    /// Who the client is.
+    pub client: Client,
     /// The request's id.
     pub request_id: &'a RequestId,
     /// The request's trace.
@@ -74,7 +76,7 @@ pub fn towards_upstream(headers: &mut HeaderMap, onward: &Onward<'_>) {
     for (name, value) in onward.identity {
         headers.insert(name, value.clone());
     }
-    set_forwarded(headers, onward.hop, onward.authority);
+    set_forwarded(headers, onward.hop, onward.client, onward.authority);
     headers.insert(&X_REQUEST_ID, onward.request_id.value().clone());
     onward.trace.set(headers);
 }
@@ -186,6 +188,7 @@ mod tests {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         let identity_names = [HeaderName::from_static("x-user"), HeaderName::from_static("x-scope")];
+        let hop = Hop { peer: "192.0.2.1".parse().unwrap(), trusted: false, tls: false };
         let onward = Onward {
             authority: "api.test",
             upstream_host: None,
@@ -194,7 +197,8 @@ mod tests {
             keep_authorization,
             bearer: None,
             own_cookies: &[],
-            hop: Hop { peer: "192.0.2.1".parse().unwrap(), trusted: false, tls: false },
+            hop,
+            client: Client::of(&HeaderMap::new(), hop, |_| false),
             request_id: &RequestId::made([0; 16]),
             trace: &Trace::of(&HeaderMap::new(), [0; 32], Sampling::OFF),
         };

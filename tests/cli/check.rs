@@ -1,6 +1,7 @@
 //! `bearward check`: every fault at once, or the effective policy of every route.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -89,4 +90,17 @@ fn a_warning_is_no_fault() {
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.err.contains("warning: dialect `evidence` without `known_clients`"), "{}", done.err);
     assert!(done.out.contains("dialect    evidence"), "{}", done.out);
+}
+
+#[test]
+fn a_store_beside_the_file_can_be_used_wherever_that_is_named_from() {
+    let files = Files::new();
+    let config = files.write("bearward.toml", &format!("{GOOD}\n[store]\nurl = \"file:state.db\"\n"));
+    for file in [text(&config), "bearward.toml"] {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_bearward"));
+        process.current_dir(config.parent().unwrap()).args(["check", "--config", file]);
+        let done = process.output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success() && !told.contains("nothing can be stored"), "{file}: {told}");
+    }
 }

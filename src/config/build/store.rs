@@ -56,7 +56,7 @@ pub(super) fn store(
 /// A file that cannot be made or written is told now; else only requests would be, by a 503. The directory may still come, so
 /// that is no fault.
 fn writable(path: &Path, span: &Span, faults: &mut Faults) {
-    let beside = path.parent().unwrap_or(path);
+    let beside = path.parent().filter(|beside| !beside.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let allowed = if path.exists() {
         access(path, Access::READ_OK | Access::WRITE_OK)
     } else {

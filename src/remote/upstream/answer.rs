@@ -145,8 +145,10 @@ impl<B: Unpin> Answer<B> {
 
 /// Whether a body cannot be read, rather than that there is no more of it.
 fn is_malformed(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+    let Some(cause) = error.source() else { return false };
+    let http1 = cause.downcast_ref::<io::Error>();
+    http1.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+        || cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library)
 }
 
 impl<B: Unpin> Body for Answer<B> {

@@ -182,7 +182,7 @@ async fn a_trusted_proxy_is_believed_as_far_as_it_can_know() {
         (
             "forwarded",
             &[
-                "for=10.0.0.1;proto=https;host=\"public.test\", for=192.0.2.7, for=127.0.0.1;proto=http;host=\"api.test\"",
+                "for=10.0.0.1, for=192.0.2.7;proto=https;host=\"public.test\", for=127.0.0.1;proto=http;host=\"api.test\"",
             ],
         ),
         ("host", &["api.test"]),

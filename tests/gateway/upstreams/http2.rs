@@ -107,7 +107,7 @@ async fn faults_of_a_stream_have_their_codes_and_are_not_repeated() {
         std::iter::once((":status", "200")).chain(std::iter::repeat_n(("x", &*long), 500)).collect();
     let too_long = head(1, &fields[..100], false);
     assert!(too_long.len() < 16_384);
-    let cases: [(&str, Vec<u8>, u16, &str); 9] = [
+    let cases: [(&str, Vec<u8>, u16, &str); 10] = [
         ("a reset", reset(1, INTERNAL_ERROR), 502, "upstream_unreachable"),
         ("a body first", data(1, b"x", true), 502, "upstream_malformed"),
         ("no status", head(1, &[("x", "1")], true), 502, "upstream_malformed"),
@@ -122,6 +122,12 @@ async fn faults_of_a_stream_have_their_codes_and_are_not_repeated() {
         (
             "two lengths",
             head(1, &[(":status", "200"), ("content-length", "2"), ("content-length", "2")], false),
+            502,
+            "upstream_malformed",
+        ),
+        (
+            "more than its length",
+            [head(1, &[(":status", "200"), ("content-length", "2")], false), data(1, b"much more", true)].concat(),
             502,
             "upstream_malformed",
         ),
