@@ -225,7 +225,7 @@ fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
 
 /// Whether every quote is closed; one that is not quotes nothing.
 fn is_quoted_well(text: &str) -> bool {
-    text.matches('"').count() % 2 == 0
+    text.matches('"').count().is_multiple_of(2)
 }
 
 /// A parameter of one `Forwarded` element (RFC 7239 section 4).
