@@ -147,25 +147,18 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, hop: Hop, client: Client, a
     let way = if hop.trusted { Way::told(headers, client) } else { Way::default() };
 
     let host = Some(authority).filter(|authority| can_be_quoted(authority));
-    put(headers, &FORWARDED, joined(way.elements, &element(Some(peer), (Some(proto), host))));
-    put(headers, &X_FORWARDED_FOR, joined(way.addresses, &peer.to_string()));
+    put(headers, &FORWARDED, joined(way.elements, element(Some(peer), (Some(proto), host))));
+    put(headers, &X_FORWARDED_FOR, joined(way.addresses, peer.to_string()));
     headers.insert(&X_FORWARDED_PROTO, HeaderValue::from_static(way.proto.unwrap_or(proto)));
     put(headers, &X_FORWARDED_HOST, way.host.unwrap_or_else(|| authority.to_owned()));
 }
 
 /// One element of `Forwarded`: a node, the scheme that it used and the host that it asked for.
 fn element(node: Option<IpAddr>, (proto, host): (Option<&str>, Option<&str>)) -> String {
-    let mut element = match node {
-        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
-        node => format!("for={}", named(node)),
-    };
-    if let Some(proto) = proto {
-        element.extend([";proto=", proto]);
-    }
-    if let Some(host) = host {
-        element.extend([";host=\"", host, "\""]);
-    }
-    element
+    let (opened, closed) = if node.is_some_and(|address| address.is_ipv6()) { ("\"[", "]\"") } else { ("", "") };
+    let [by, proto] = proto.map_or([""; 2], |proto| [";proto=", proto]);
+    let [asked, host, end] = host.map_or([""; 3], |host| [";host=\"", host, "\""]);
+    ["for=", opened, &named(node), closed, by, proto, asked, host, end].concat()
 }
 
 /// Its address, or the word for a node that nobody can name (RFC 7239 section 6.2).
@@ -182,11 +175,8 @@ fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|scheme| *scheme == text)
 }
 
-fn joined(mut chain: String, link: &str) -> String {
-    if !chain.is_empty() {
-        chain.push_str(", ");
-    }
-    chain + link
+fn joined(chain: String, link: String) -> String {
+    if chain.is_empty() { link } else { [&chain, ", ", &link].concat() }
 }
 
 /// What cannot be said is not said.
@@ -402,7 +392,7 @@ mod tests {
             ),
         ] {
             let [elements, addresses, proto, host] = expected;
-            let continued = |chain: &str, link: &str| joined(chain.to_owned(), link);
+            let continued = |chain: &str, link: &str| joined(chain.to_owned(), link.to_owned());
             let expected = [&*continued(elements, OURS), &*continued(addresses, "10.0.0.1"), proto, host];
             assert_eq!(sent(true, &fields), expected, "{fields:?}");
         }
