@@ -1,6 +1,7 @@
 //! An endpoint on loopback that takes forms: it answers as it is told, over a real socket, and can hold its answers, be down,
 //! or lie.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +110,14 @@ impl Forms {
         let mut asked = self.state.asked.subscribe();
         let reached = asked.wait_for(|asked| asked.len() >= count);
         tokio::time::timeout(PATIENCE, reached).await.expect("the requests did not come").unwrap();
+    }
+
+    /// Drives what asks, until it has: it cannot end before, since answers are held.
+    pub async fn holds_up<T: Debug>(&self, asking: &mut (impl Future<Output = T> + Unpin)) {
+        tokio::select! {
+            told = asking => panic!("{told:?} before the answer"),
+            () = self.was_asked(1) => {}
+        }
     }
 
     /// Waits until that many requests are held at once.

@@ -218,10 +218,7 @@ async fn what_was_granted_to_a_browser_that_has_left_is_given_back() {
     {
         let answer = browser.peek("GET", &back, &[]);
         tokio::pin!(answer);
-        tokio::select! {
-            _ = &mut answer => panic!("the code is not exchanged yet"),
-            () = world.tokens.was_asked(1) => {}
-        }
+        world.tokens.holds_up(&mut answer).await;
     }
     // Its connection is closed; the gateway knows once it is one fewer.
     world.around.gateway.counted("bearward_connections{listener=\"127.0.0.1:0\"}", 0.0).await;

@@ -111,10 +111,7 @@ async fn nothing_is_used_before_it_is_stored() {
     world.tokens.hold();
     let request = replica.access(&cookie);
     tokio::pin!(request);
-    tokio::select! {
-        told = &mut request => panic!("{told:?} before the issuer has answered"),
-        () = world.tokens.was_asked(1) => {}
-    }
+    world.tokens.holds_up(&mut request).await;
     world.redis.signal("-STOP");
     world.tokens.release();
     let early = tokio::time::timeout(Duration::from_millis(500), &mut request).await;
@@ -135,10 +132,7 @@ async fn a_session_that_was_lost_by_two_troubles_at_once_is_counted_so() {
     {
         let request = replica.access(&cookie);
         tokio::pin!(request);
-        tokio::select! {
-            told = &mut request => panic!("{told:?} before the issuer has answered"),
-            () = world.tokens.was_asked(1) => {}
-        }
+        world.tokens.holds_up(&mut request).await;
         world.redis.down();
         world.tokens.down().await;
         assert_eq!(request.await, refused("store_unavailable"));
@@ -160,10 +154,7 @@ async fn what_was_granted_is_held_until_the_store_is_back() {
     world.tokens.hold();
     let request = replica.access(&cookie);
     tokio::pin!(request);
-    tokio::select! {
-        told = &mut request => panic!("{told:?} before the issuer has answered"),
-        () = world.tokens.was_asked(1) => {}
-    }
+    world.tokens.holds_up(&mut request).await;
     world.redis.down();
     world.tokens.release();
     assert_eq!(world.replica().access(&cookie).await, refused("store_unavailable"));
